@@ -1,0 +1,204 @@
+"""Every metric by name: its task, its direction, what it is computed from, and where the formula is.
+
+A row with ``by_class`` stands for a family. ``f1`` itself is the value of the positive class
+where there are two classes and the macro average where there are more; ``f1_macro`` and
+``f1_weighted`` are averages over the classes, ``f1_<class>`` is the value of one class, and
+``f1_*`` means every class.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+Needs = Literal["labels", "scores", "values"]
+
+EVERY_CLASS = "*"
+AVERAGES = ("macro", "weighted")
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric.
+
+    Parameters
+    ----------
+    name : str
+        Name in a recipe and in MLflow (on the test split; the others have a prefix).
+    task : str
+        The task it belongs to.
+    greater_is_better : bool
+        Its direction.
+    needs : {"labels", "scores", "values"}
+        Computed from decided classes, from probabilities, or from predicted numbers.
+    formula : str
+        Dotted path of the function that computes it.
+    description : str
+        One line for lists and references.
+    by_class : bool
+        Whether there is a value for each class, and so the variants.
+    variant : str
+        Empty in the table; ``macro``, ``weighted``, ``*`` or the name of a class where one was asked for.
+    """
+
+    name: str
+    task: str
+    greater_is_better: bool
+    needs: Needs
+    formula: str
+    description: str
+    by_class: bool = False
+    variant: str = ""
+
+
+class UnknownMetricError(LookupError):
+    """A name that is no metric of the task.
+
+    Parameters
+    ----------
+    name, task : str
+        What was asked for.
+    known : tuple of str
+        The names that the task has.
+    """
+
+    def __init__(self, name: str, task: str, known: tuple[str, ...]) -> None:
+        super().__init__(f"{name!r} is no metric of {task}")
+        self.name = name
+        self.task = task
+        self.known = known
+
+
+def _classification(
+    name: str, needs: Needs, description: str, *, greater_is_better: bool = True, by_class: bool = False
+) -> Metric:
+    formula = f"mmp.evaluation.metrics.{name}"
+    return Metric(name, "classification", greater_is_better, needs, formula, description, by_class)
+
+
+def _regression(name: str, description: str, *, greater_is_better: bool = False) -> Metric:
+    formula = f"mmp.evaluation.metrics.{name}"
+    return Metric(name, "regression", greater_is_better, "values", formula, description)
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        _classification("accuracy", "labels", "share of rows whose class is right"),
+        _classification("balanced_accuracy", "labels", "mean recall of the classes that occur"),
+        _classification(
+            "precision",
+            "labels",
+            "share of the rows given a class that are of it; 0 where no row was given it",
+            by_class=True,
+        ),
+        _classification("recall", "labels", "share of the rows of a class that were given it", by_class=True),
+        _classification("f1", "labels", "harmonic mean of precision and recall", by_class=True),
+        _classification(
+            "roc_auc",
+            "scores",
+            "chance that a row of the class scores above a row of another, ties half",
+            by_class=True,
+        ),
+        _classification(
+            "average_precision", "scores", "area under precision over recall, as steps", by_class=True
+        ),
+        _classification(
+            "log_loss",
+            "scores",
+            "mean negative logarithm of the true class's probability",
+            greater_is_better=False,
+        ),
+        _classification(
+            "brier",
+            "scores",
+            "mean squared error of the probabilities, summed over three and more classes",
+            greater_is_better=False,
+        ),
+        _classification("mcc", "labels", "Matthews' correlation of classes; 0 where one side is constant"),
+        _regression("mae", "mean absolute error"),
+        _regression("mse", "mean squared error"),
+        _regression("rmse", "root of the mean squared error"),
+        _regression("r2", "share of the target's variance that is explained", greater_is_better=True),
+        _regression("mape", "mean absolute error as a fraction of the target"),
+        _regression(
+            "smape", "mean absolute error as a fraction of the mean of target and prediction, 0 to 2"
+        ),
+        _regression("median_ae", "median absolute error"),
+        _regression("max_error", "largest absolute error"),
+    )
+}
+
+ALIASES: dict[str, str] = {"r2_score": "r2"}
+
+# What a recipe without `evaluation.metrics` gets; `*` only up to so many classes.
+DEFAULTS: dict[str, tuple[str, ...]] = {
+    "classification": (
+        "accuracy",
+        "balanced_accuracy",
+        "precision",
+        "recall",
+        "f1",
+        "precision_macro",
+        "recall_macro",
+        "f1_macro",
+        "precision_weighted",
+        "recall_weighted",
+        "f1_weighted",
+        "precision_*",
+        "recall_*",
+        "f1_*",
+        "roc_auc",
+        "average_precision",
+        "log_loss",
+        "brier",
+        "mcc",
+    ),
+    "regression": ("mae", "mse", "rmse", "r2", "mape", "smape", "median_ae", "max_error"),
+}
+DEFAULT_CLASSES_LIMIT = 20
+
+
+def names(task: str) -> tuple[str, ...]:
+    """Return the names of a task's metrics, without the variants.
+
+    Examples
+    --------
+    >>> names("regression")[:3]
+    ('mae', 'mse', 'rmse')
+    """
+    return tuple(metric.name for metric in METRICS.values() if metric.task == task)
+
+
+def parse(name: str, task: str) -> Metric:
+    """Find a metric of a task by its name, an alias of it or a variant.
+
+    The class of a variant is not looked at: which classes there are, only the data says.
+
+    Raises
+    ------
+    UnknownMetricError
+        Where the task has no such metric; it carries the names that the task has.
+
+    Examples
+    --------
+    >>> parse("r2_score", "regression").name
+    'r2'
+    >>> parse("f1_weighted", "classification").variant
+    'weighted'
+    >>> metric = parse("recall_no churn", "classification")
+    >>> metric.name, metric.variant, metric.greater_is_better
+    ('recall_no churn', 'no churn', True)
+    """
+    name = ALIASES.get(name, name)
+    row = METRICS.get(name) or _family(name)
+    if row is None or row.task != task:
+        raise UnknownMetricError(name, task, names(task))
+    return replace(row, name=name, variant=name[len(row.name) + 1 :])
+
+
+def _family(name: str) -> Metric | None:
+    families = (row for row in METRICS.values() if row.by_class)
+    return next(
+        (row for row in families if len(name) > len(row.name) + 1 and name.startswith(row.name + "_")), None
+    )
