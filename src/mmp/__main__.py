@@ -1,0 +1,5 @@
+"""`python -m mmp` is `mmp`."""
+
+from mmp.cli.main import main
+
+main()

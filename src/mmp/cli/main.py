@@ -1,0 +1,96 @@
+"""The command `mmp`: a table of verbs, loaded when called, and one place where errors end."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from mmp import __version__
+from mmp.cli.screen import Screen
+from mmp.cli.verdict import Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+VERBS = {
+    "init": "start a project that trains at once",
+    "validate": "check a recipe, a config and their table without fitting",
+    "train": "train, evaluate, package and log a model",
+    "evaluate": "evaluate a logged model on new labelled data",
+    "predict": "predict without a server",
+    "runs": "the leaderboard",
+    "list": "the tables: models, metrics, preprocessors, adapters, evaluators, tasks",
+    "schema": "JSON Schema of recipes and configs, for editors",
+    "ui": "open the tracking pages",
+}
+
+GLOBAL_FLAGS = "Every command also takes --json, -q/--quiet, -v/--verbose and --no-color."
+
+
+class Verbs(TyperGroup):
+    """The verbs; a verb's module is imported when the verb is called, so that `mmp --help` is quick."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the verbs in the order of a project's life."""
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return the command of one verb, None where there is none."""
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"mmp.cli.{cmd_name}")
+        verb = typer.Typer(rich_markup_mode=None, add_completion=False)
+        verb.command(cmd_name, epilog=GLOBAL_FLAGS)(module.main)
+        return typer.main.get_command(verb)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the verb, or say which one was probably meant."""
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            from mmp.errors import UnknownNameError
+            from mmp.lookup import did_you_mean
+
+            raise UnknownNameError(
+                f"There is no command '{args[0]}'{did_you_mean(args[0], VERBS)}.", hint="`mmp --help` lists the commands."
+            )
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the table of verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+app = typer.Typer(cls=Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+
+
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a Typer callback
+    if wanted:
+        typer.echo(f"mmp {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog=GLOBAL_FLAGS)
+def _root(
+    version: Annotated[  # noqa: FBT002
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """From a table and two YAML files to a model in production, without code."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and exit with its code.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        The words after `mmp`; those of the process by default.
+    """
+    screen, words = Screen.from_arguments(sys.argv[1:] if arguments is None else list(arguments))
+    with Verdict(screen):
+        code = typer.main.get_command(app)(args=words, prog_name="mmp", obj=screen, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,94 @@
+"""Where a command ends: every error becomes a sentence and an exit code, once, here."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import traceback
+from typing import TYPE_CHECKING
+
+import typer
+
+from mmp.cli.screen import to_json
+from mmp.errors import EXIT_BUG, EXIT_INTERRUPTED, MmpError, SettingsError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from mmp.cli.screen import Screen
+
+# Typer carries its own Click; the base of its usage errors is reachable through what it exports.
+_UsageError: type = typer.BadParameter.__base__ or typer.BadParameter
+_ClickError: type = _UsageError.__base__ or _UsageError
+
+
+class Verdict:
+    """Context manager that turns whatever leaves its body into the process's exit.
+
+    Parameters
+    ----------
+    screen : Screen
+        Where to say it.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def __enter__(self) -> Verdict:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None or isinstance(error, SystemExit):
+            return
+        if isinstance(error, BrokenPipeError):
+            # the reader went away (`mmp runs | head`): what it took is what it wanted
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        if isinstance(error, KeyboardInterrupt | typer.Abort):
+            self._tell("interrupted", "Interrupted.", "", "")
+            sys.exit(EXIT_INTERRUPTED)
+        if isinstance(error, typer.Exit):
+            sys.exit(error.exit_code)
+        known = error if isinstance(error, MmpError) else _usage(error)
+        if known is None:
+            self._report_bug(error)
+            sys.exit(EXIT_BUG)
+        self._tell(known.code, known.message, known.hint, known.where)
+        if self.screen.verbose:
+            traceback.print_exception(error, file=sys.stderr)
+        sys.exit(known.exit_code)
+
+    def _tell(self, code: str, message: str, hint: str, where: str) -> None:
+        if self.screen.json:
+            print(to_json({"error": {"code": code, "message": message, "hint": hint, "where": where}}), flush=True)
+            return
+        place = f"{where}: " if where else ""
+        print(f"{self.screen.paint('error:', 'error')} {place}{message}", file=sys.stderr)
+        if hint:
+            print(f"{self.screen.paint('hint:', 'note')} {hint}", file=sys.stderr)
+
+    def _report_bug(self, error: BaseException) -> None:
+        from mmp import __version__
+
+        versions = f"mmp {__version__}, Python {platform.python_version()}, {platform.platform()}"
+        self._tell(
+            "bug",
+            f"This is a bug in mmp: {type(error).__name__}: {error}",
+            "Please report it with the lines below; they hold no data of yours but what the message shows.",
+            "",
+        )
+        print(f"\n{versions}", file=sys.stderr)
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def _usage(error: BaseException) -> SettingsError | None:
+    """Return a mistake in the command line as an error of ours."""
+    if not isinstance(error, _ClickError):
+        return None
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context is not None else "mmp"
+    message = error.format_message().rstrip(".").replace("'", "'")  # type: ignore[attr-defined]
+    return SettingsError(f"{message}.", hint=f"`{command} --help` shows how it is called.")
