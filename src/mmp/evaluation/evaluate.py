@@ -1,0 +1,241 @@
+"""From the truth and a model's output to metrics by name."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmp import lookup
+from mmp.catalog.metrics import (
+    AVERAGES,
+    DEFAULT_CLASSES_LIMIT,
+    DEFAULTS,
+    EVERY_CLASS,
+    METRICS,
+    Metric,
+    UnknownMetricError,
+    parse,
+)
+from mmp.errors import DataError, EmptySplitError, Finding, TrainingError, UnknownNameError
+from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError, macro, weighted
+from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from mmp.modeling.target import Target
+
+
+def evaluate(
+    target: Target,
+    output: npt.NDArray[np.float64],
+    *,
+    task: str,
+    metrics: Sequence[str] = (),
+    threshold: float = ARGMAX_THRESHOLD,
+    split: str = "test",
+    findings: list[Finding] | None = None,
+) -> dict[str, float]:
+    """Compute metrics of one split.
+
+    Parameters
+    ----------
+    target : Target
+        The truth.
+    output : ndarray of shape (n_rows, n_classes) or (n_rows,)
+        Probabilities, or predicted numbers.
+    task : str
+        The task, whose metrics these are.
+    metrics : sequence of str
+        What to compute; the task's default set where empty.
+    threshold : float
+        Lowest probability that decides for the positive class, for two classes.
+    split : str
+        The split, for messages.
+    findings : list of Finding, optional
+        Takes a warning for the metrics of the default set that have no value on these rows.
+
+    Returns
+    -------
+    dict of str to float
+        Finite values by name, in the order asked for.
+
+    Raises
+    ------
+    UnknownNameError
+        A name that is no metric of the task, or that asks for a class that the target has not.
+    DataError
+        A metric that was asked for by name and has no value on these rows.
+    EmptySplitError
+        No rows.
+    TrainingError
+        Output that is not finite.
+
+    Examples
+    --------
+    >>> from mmp.modeling.target import Target
+    >>> target = Target("regression", np.array([1.0, 2.0, 4.0]), (), None)
+    >>> evaluate(target, np.array([1.0, 3.0, 4.0]), task="regression", metrics=["max_error", "r2_score"])
+    {'max_error': 1.0, 'r2': 0.7857142857142857}
+    """
+    _check(output, split)
+    values: dict[str, float] = {}
+    undefined: dict[str, list[str]] = defaultdict(list)
+    rows = _rows(target, output, threshold)
+    for metric in requests(metrics, task=task, classes=target.classes):
+        try:
+            values[metric.name] = _value(metric, rows, target)
+        except UndefinedMetricError as error:
+            undefined[str(error)].append(metric.name)
+    messages = [
+        f"No {', '.join(names)} on the {split} split: {reason}." for reason, names in undefined.items()
+    ]
+    if messages and (metrics or findings is None):
+        raise DataError(" ".join(messages), hint="Leave these out of evaluation.metrics, or split otherwise.")
+    if findings is not None:
+        findings += [Finding("metrics", "warn", message) for message in messages]
+    return values
+
+
+def requests(names: Sequence[str], *, task: str, classes: Sequence[object]) -> tuple[Metric, ...]:
+    """Resolve metric names, before anything is fitted where the classes are known by then.
+
+    Parameters
+    ----------
+    names : sequence of str
+        Names as in a recipe; the task's default set where empty.
+    task : str
+        The task.
+    classes : sequence
+        The labels, for classification. A class may be asked for by its label or by its name.
+
+    Returns
+    -------
+    tuple of Metric
+        Each once, in the order asked for; `Metric.name` is the name to log.
+
+    Raises
+    ------
+    UnknownNameError
+        A name that is no metric of the task, or that asks for a class that the target has not.
+
+    Examples
+    --------
+    >>> found = requests(["f1", "f1_>50K"], task="classification", classes=["<=50K", ">50K"])
+    >>> [metric.name for metric in found]
+    ['f1', 'f1_50K_1']
+    """
+    wanted = names or _defaults(task, len(classes))
+    metrics = (metric for name in wanted for metric in _variants(_parse(name, task), classes))
+    return tuple({metric.name: metric for metric in metrics}.values())
+
+
+def by_split(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
+    """Join the metrics of several splits under the names they are logged by.
+
+    Examples
+    --------
+    >>> by_split({"test": {"mae": 2.0}, "train": {"mae": 1.0}})
+    {'mae': 2.0, 'train_mae': 1.0}
+    """
+    return {
+        name if split == "test" else f"{split}_{name}": value
+        for split, metrics in values.items()
+        for name, value in metrics.items()
+    }
+
+
+def _defaults(task: str, n_classes: int) -> Iterable[str]:
+    few = n_classes <= DEFAULT_CLASSES_LIMIT
+    return [name for name in DEFAULTS[task] if few or not name.endswith(EVERY_CLASS)]
+
+
+def _parse(name: str, task: str) -> Metric:
+    try:
+        return parse(name, task)
+    except UnknownMetricError as error:
+        other = METRICS.get(name)
+        hint = (
+            f"It is a metric of {other.task}."
+            if other
+            else lookup.did_you_mean(name, error.known) or f"Metrics of {task}: {', '.join(error.known)}."
+        )
+        raise UnknownNameError(f"Metric '{name}' is not known for {task}.", hint=hint) from None
+
+
+def _variants(metric: Metric, classes: Sequence[object]) -> Iterator[Metric]:
+    if metric.variant in ("", *AVERAGES):
+        yield metric
+        return
+    family, names = metric.name.removesuffix(f"_{metric.variant}"), class_names(classes)
+    wanted = names if metric.variant == EVERY_CLASS else (_class_name(metric, names, classes),)
+    for name in wanted:
+        yield replace(metric, name=f"{family}_{name}", variant=name)
+
+
+def _class_name(metric: Metric, names: tuple[str, ...], classes: Sequence[object]) -> str:
+    spellings = {str(label): name for label, name in zip(classes, names, strict=True)}
+    spellings |= {name: name for name in names}
+    if metric.variant not in spellings:
+        raise UnknownNameError(
+            f"Metric '{metric.name}' asks for class '{metric.variant}', which the target does not have.",
+            hint=lookup.did_you_mean(metric.variant, names) or f"Classes: {', '.join(names)}.",
+        )
+    return spellings[metric.variant]
+
+
+def _check(output: npt.NDArray[np.float64], split: str) -> None:
+    if not len(output):
+        raise EmptySplitError(f"The {split} split has no rows to compute metrics on.")
+    broken = output.size - np.count_nonzero(np.isfinite(output))
+    if broken:
+        raise TrainingError(
+            f"The model gave {broken} values on the {split} split that are no finite numbers."
+        )
+
+
+def _rows(target: Target, output: npt.NDArray[np.float64], threshold: float) -> Decisions | Errors:
+    if target.kind == "regression":
+        return Errors(target.values, output)
+    return Decisions(target.values, decide(output, threshold=threshold, positive=target.positive), output)
+
+
+def _value(metric: Metric, rows: Decisions | Errors, target: Target) -> float:
+    formula: Any = lookup.resolve(metric.formula)
+    with np.errstate(all="ignore"):
+        if metric.by_class and isinstance(rows, Decisions):
+            return _class_value(metric, formula, rows, target)
+        value = float(formula(rows))
+    if not math.isfinite(value):
+        raise UndefinedMetricError("the numbers are too large for it")
+    return value
+
+
+def _class_value(metric: Metric, formula: Any, rows: Decisions, target: Target) -> float:
+    names = class_names(target.classes)
+    plain = "macro" if target.positive is None else names[target.positive]
+    variant = metric.variant or plain
+    codes = range(rows.n_classes)
+    if variant == "macro":
+        value = macro(formula, rows, occurring=metric.needs == "labels")
+    elif variant == "weighted":
+        value = weighted(formula, rows)
+    else:
+        codes = range(names.index(variant), names.index(variant) + 1)
+        value = formula(rows, codes[0])
+    if math.isnan(value):
+        raise UndefinedMetricError(_one_sided(rows, target, codes))
+    return value
+
+
+def _one_sided(rows: Decisions, target: Target, codes: Iterable[int]) -> str:
+    absent = [str(target.classes[code]) for code in codes if not rows.actual[code]]
+    if absent:
+        return f"no row is of class {', '.join(absent)}"
+    return f"every row is of class {target.classes[rows.actual.argmax()]}"
