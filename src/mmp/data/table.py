@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import numpy.typing as npt
     import pyarrow as pa
@@ -13,6 +15,14 @@ if TYPE_CHECKING:
     from mmp.errors import Finding
 
 Kind = Literal["integer", "float", "boolean", "text", "timestamp"]
+
+_KINDS: dict[str, Kind] = {
+    "int64": "integer",
+    "double": "float",
+    "bool": "boolean",
+    "dictionary<values=string, indices=int32, ordered=0>": "text",
+    "timestamp[us, tz=UTC]": "timestamp",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +52,39 @@ class ColumnSpec:
 
 
 @dataclass(frozen=True)
+class TypedColumn:
+    """One column of a `Table` on its way there.
+
+    Parameters
+    ----------
+    array : pyarrow.Array
+        Of one of the five types of `Table.arrow`.
+    spec : ColumnSpec
+        What is known of it.
+    findings : tuple of Finding
+        What reading it brought to light.
+    """
+
+    array: pa.Array
+    spec: ColumnSpec
+    findings: tuple[Finding, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        array: pa.Array,
+        findings: tuple[Finding, ...] = (),
+        *,
+        digits: int | None = None,
+        time_format: str | None = None,
+    ) -> TypedColumn:
+        """Return a column whose spec follows from its array."""
+        kind = _KINDS[str(array.type)]
+        return cls(array, ColumnSpec(name, kind, array.null_count > 0, digits, time_format), findings)
+
+
+@dataclass(frozen=True)
 class Table:
     """A table whose types are what the data says.
 
@@ -64,6 +107,16 @@ class Table:
     findings: tuple[Finding, ...] = ()
     source: str = ""
 
+    @classmethod
+    def of(cls, columns: Sequence[TypedColumn], source: str = "") -> Table:
+        """Return the table of some columns, all of one length."""
+        import pyarrow as pa
+
+        specs = tuple(column.spec for column in columns)
+        arrow = pa.Table.from_arrays([column.array for column in columns], [spec.name for spec in specs])
+        findings = tuple(finding for column in columns for finding in column.findings)
+        return cls(arrow, specs, findings, source)
+
     @property
     def n_rows(self) -> int:
         """Number of rows."""
@@ -80,6 +133,23 @@ class Table:
             if spec.name == name:
                 return spec
         raise KeyError(name)
+
+
+def select(table: Table, names: Sequence[str]) -> Table:
+    """Return some columns of a table, in the order asked for, with the findings about them."""
+    findings = tuple(found for found in table.findings if found.column is None or found.column in names)
+    specs = tuple(table.spec(name) for name in names)
+    return Table(table.arrow.select(list(names)), specs, findings, table.source)
+
+
+def take(table: Table, positions: npt.NDArray[np.int64]) -> Table:
+    """Return some rows of a table, in the order asked for; dictionaries stay what they are."""
+    import pyarrow as pa
+
+    from mmp.data.buffers import wrap
+
+    rows = table.arrow.take(wrap(positions, pa.int64()))
+    return replace(table, arrow=rows)
 
 
 def _no_rows() -> npt.NDArray[np.int64]:

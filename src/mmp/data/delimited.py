@@ -1,0 +1,199 @@
+"""CSV files to typed columns: the dialect, the words, and what is wrong with a file that is not one."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+from dataclasses import dataclass
+from itertools import islice
+from typing import IO, TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from mmp.data.names import refuse_bad_names, require, same_columns
+from mmp.data.table import Table
+from mmp.data.words import MISSING, typed
+from mmp.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+_DELIMITERS = (",", ";", "\t", "|")
+_HEAD_BYTES = 1 << 20
+_HEAD_ROWS = 20
+_BLOCK_BYTES = 1 << 22
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+_CHECK_QUOTES = "Check the delimiters and the quotes on that line; a value with a delimiter in it needs quotes."
+
+
+@dataclass(frozen=True)
+class _Dialect:
+    """How a file is written: its delimiter, its header and what stands before it."""
+
+    delimiter: str
+    names: tuple[str, ...]
+    n_blank_lines: int
+    has_rows: bool
+
+
+def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> Table:
+    """Read CSV files of the same columns as one table.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        ``.csv`` or ``.csv.gz`` files; their columns may stand in any order.
+    columns : sequence of str or None
+        The columns to read, all for None.
+    source : str
+        What the user called it.
+
+    Returns
+    -------
+    Table
+        Each column typed by all of its words in all files.
+
+    Raises
+    ------
+    SourceError
+        Where a file is not a table: rows of different lengths, a column without name, two of one
+        name, text that is not UTF-8, a broken archive, no rows.
+    MissingColumnsError
+        Where `columns` names some that are not there.
+    """
+    dialects = {path: _dialect(path) for path in paths}
+    names = same_columns([(path, dialect.names) for path, dialect in dialects.items()])
+    wanted = names if columns is None else tuple(columns)
+    require(wanted, names, source)
+    parts = [_words(path, dialect, wanted) for path, dialect in dialects.items() if dialect.has_rows]
+    if sum(part.num_rows for part in parts) == 0:
+        raise SourceError(f"{source} has a header and no rows.", hint="Write the data below the header.")
+    table = pa.concat_tables(parts)
+    words = dict(zip(wanted, table.columns, strict=True))
+    del parts, table  # so that each column's words are freed as soon as they are read
+    return Table.of([typed(name, words.pop(name)) for name in wanted], source)
+
+
+def _dialect(path: Path) -> _Dialect:
+    head, is_whole = _head(path)
+    rows_by = {mark: list(islice(_rows(path, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in _DELIMITERS}
+    delimiter = max(_DELIMITERS, key=lambda mark: _fitness(rows_by[mark]))
+    rows = rows_by[delimiter]
+    if not rows:
+        raise SourceError(f"{path} is empty.", hint="A CSV file starts with a line of column names.")
+    line, names = rows[0]
+    refuse_bad_names(names, path)
+    return _Dialect(delimiter, tuple(names), line - 1, has_rows=len(rows) > 1 or not is_whole)
+
+
+def _fitness(rows: Sequence[tuple[int, list[str]]]) -> tuple[bool, int]:
+    """Rank a delimiter: it splits all first rows alike, and into many columns."""
+    widths = [len(row) for _, row in rows] or [0]
+    return len(set(widths)) == 1 and widths[0] > 1, widths[0]
+
+
+def _head(path: Path) -> tuple[str, bool]:
+    """Return the first lines of a file, and whether they are all of it."""
+    try:
+        with _open(path) as file:
+            head = file.read(_HEAD_BYTES)
+            is_whole = not file.read(1)
+    except (OSError, EOFError) as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
+    if head.startswith(_UTF_16):
+        raise SourceError(f"{path} is UTF-16, not UTF-8.", hint=_recode(path, "UTF-16"))
+    if not is_whole:
+        head = head[: head.rfind(b"\n") + 1] or head
+    try:
+        return head.decode("utf-8-sig"), is_whole
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path) from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+def _rows(path: Path, file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the rows that are not blank, each with the number of the line that it starts on."""
+    reader = csv.reader(file, delimiter=delimiter)
+    line = 1
+    try:
+        for row in reader:
+            if "".join(row).strip():
+                yield line, row
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(
+            f"{path} has a value on line {line} that does not end: {error}.", hint=_CHECK_QUOTES
+        ) from error
+
+
+def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
+    try:
+        return pacsv.read_csv(
+            path,
+            pacsv.ReadOptions(
+                column_names=dialect.names,
+                skip_rows=dialect.n_blank_lines,
+                skip_rows_after_names=1,
+                block_size=_BLOCK_BYTES,
+            ),
+            pacsv.ParseOptions(
+                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=_skip_blank
+            ),
+            pacsv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()),
+                include_columns=columns,
+                null_values=MISSING,
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise _what_is_wrong(path, dialect, error) from error
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error}.", hint="Is the file complete? Compare it with where it came from."
+        ) from error
+
+
+def _skip_blank(row: pacsv.InvalidRow) -> str:
+    return "error" if row.text.strip() else "skip"
+
+
+def _what_is_wrong(path: Path, dialect: _Dialect, error: pa.ArrowInvalid) -> SourceError:
+    """Return the error that names the line, which Arrow's own does not."""
+    if "UTF8" in str(error):
+        return _not_utf8(path)
+    expected = len(dialect.names)
+    with io.TextIOWrapper(_open(path), "utf-8-sig", errors="replace", newline="") as file:
+        for line, row in _rows(path, file, dialect.delimiter):
+            if len(row) != expected:
+                return SourceError(
+                    f"{path} has {len(row)} values on line {line}, but {expected} columns.",
+                    hint=_CHECK_QUOTES,
+                )
+    return SourceError(f"{path} cannot be read as CSV: {error}.")
+
+
+def _not_utf8(path: Path) -> SourceError:
+    offset = 0
+    with _open(path) as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError as error:
+                at = offset + error.start
+                return SourceError(
+                    f"{path} is not UTF-8: byte {line[error.start]:#04x} at offset {at}, on line {number}.",
+                    hint=_recode(path, "WINDOWS-1252"),
+                )
+            offset += len(line)
+    return SourceError(f"{path} is not UTF-8.", hint=_recode(path, "WINDOWS-1252"))
+
+
+def _recode(path: Path, encoding: str) -> str:
+    return f"Save it as UTF-8, such as by: iconv -f {encoding} -t UTF-8 {path.name} > utf8.csv"
