@@ -63,6 +63,8 @@ def unify(name: str, columns: list[tuple[object, TypedColumn]]) -> TypedColumn:
     DataError
         Where two files disagree on what the values are.
     """
+    if len(columns) == 1:
+        return columns[0][1]
     findings = tuple(dict.fromkeys(finding for _, column in columns for finding in column.findings))
     # a column without any value is of whatever type the others are
     full = [(path, column) for path, column in columns if column.array.null_count < len(column.array)]
@@ -77,7 +79,7 @@ def unify(name: str, columns: list[tuple[object, TypedColumn]]) -> TypedColumn:
             f"Column {name!r} is not of one type: {described}.", hint="Write all files with the same types."
         )
     array = one_chunk(pa.chunked_array([_as(column.array, target) for _, column in columns]))
-    return TypedColumn.of(name, array, findings, digits=_digits(array))
+    return TypedColumn.of(name, array, findings, digits=_digits_of(array))
 
 
 def _as(array: pa.Array, type_: pa.DataType) -> pa.Array:
@@ -86,8 +88,14 @@ def _as(array: pa.Array, type_: pa.DataType) -> pa.Array:
     return array.cast(type_)
 
 
+def _digits_of(array: pa.Array) -> int | None:
+    return digits(array.dictionary) if array.type == TEXT else None
+
+
 def _is_text(type_: pa.DataType) -> bool:
-    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_string_view(type_)
+    return any(
+        holds(type_) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    )
 
 
 def _integers(name: str, column: pa.ChunkedArray) -> TypedColumn:
@@ -143,13 +151,12 @@ def _texts(name: str, column: pa.ChunkedArray) -> TypedColumn:
         array = _plain_codes(one_chunk(column))
     else:
         array = one_chunk(column.cast(pa.string()).dictionary_encode())
-    lengths = values(pc.binary_length(array.dictionary))
-    if lengths.all():
-        return TypedColumn.of(name, array, digits=_digits(array))
-    array, n_empty = _without_empty(array, int(lengths.argmin()))
-    message = f"Column {name!r} has {n_empty} empty texts; they were read as missing."
-    findings = (Finding("blank_text", "info", message, name),) if n_empty else ()
-    return TypedColumn.of(name, array, findings, digits=_digits(array))
+    findings: tuple[Finding, ...] = ()
+    if not values(pc.binary_length(array.dictionary)).all():
+        array, n_empty = _without_empty(array)
+        message = f"Column {name!r} has {n_empty} empty texts; they were read as missing."
+        findings = (Finding("blank_text", "info", message, name),) if n_empty else ()
+    return TypedColumn.of(name, array, findings, digits=digits(array.dictionary))
 
 
 def _plain_codes(array: pa.DictionaryArray) -> pa.DictionaryArray:
@@ -160,28 +167,18 @@ def _plain_codes(array: pa.DictionaryArray) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(codes, words)
 
 
-def _without_empty(array: pa.DictionaryArray, code: int) -> tuple[pa.DictionaryArray, int]:
-    codes, present = values(array), valid(array)
-    is_empty = codes == code if present is None else present & (codes == code)
-    kept = ~is_empty if present is None else present & ~is_empty
-    indices = wrap(codes, pa.int32(), kept)
-    return pa.DictionaryArray.from_arrays(indices, array.dictionary), int(is_empty.sum())
-
-
-def _digits(array: pa.Array) -> int | None:
-    if array.type != TEXT:
-        return None
-    used = np.unique(values(array.indices.drop_null())).astype(np.int32)
-    return digits(array.dictionary.take(wrap(used, pa.int32())))
+def _without_empty(array: pa.DictionaryArray) -> tuple[pa.DictionaryArray, int]:
+    words = array.cast(pa.string())
+    is_empty = pc.match_like(words, "")
+    kept = pc.if_else(is_empty, pa.nulls(len(words), pa.string()), words)
+    return kept.dictionary_encode(), kept.null_count - words.null_count
 
 
 def _is_text_dictionary(type_: pa.DataType) -> bool:
     return pa.types.is_dictionary(type_) and _is_text(type_.value_type)
 
 
-_READERS: tuple[
-    tuple[Callable[[pa.DataType], bool], Callable[[str, pa.ChunkedArray], TypedColumn]], ...
-] = (
+_READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.ChunkedArray], TypedColumn]], ...] = (
     (pa.types.is_integer, _integers),
     (pa.types.is_floating, _floats),
     (pa.types.is_boolean, _booleans),

@@ -26,7 +26,7 @@ _HEAD_BYTES = 1 << 20
 _HEAD_ROWS = 20
 _BLOCK_BYTES = 1 << 22
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_CHECK_QUOTES = "Check the delimiters and the quotes on that line; a value with a delimiter in it needs quotes."
+_CHECK_QUOTES = "Check the quotes on that line; a value with a delimiter in it needs them."
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,9 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
 
 def _dialect(path: Path) -> _Dialect:
     head, is_whole = _head(path)
-    rows_by = {mark: list(islice(_rows(path, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in _DELIMITERS}
+    rows_by = {
+        mark: list(islice(_rows(path, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in _DELIMITERS
+    }
     delimiter = max(_DELIMITERS, key=lambda mark: _fitness(rows_by[mark]))
     rows = rows_by[delimiter]
     if not rows:
@@ -113,8 +115,8 @@ def _head(path: Path) -> tuple[str, bool]:
         raise _not_utf8(path) from error
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
 def _rows(path: Path, file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -156,7 +158,8 @@ def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
         raise _what_is_wrong(path, dialect, error) from error
     except OSError as error:
         raise SourceError(
-            f"{path} cannot be read: {error}.", hint="Is the file complete? Compare it with where it came from."
+            f"{path} cannot be read: {error}.",
+            hint="Is the file complete? Compare it with where it came from.",
         ) from error
 
 

@@ -21,7 +21,7 @@ _SUFFIXES = ", ".join(_READERS)
 
 
 def read(source: str, *, base_path: str = ".", columns: Sequence[str] | None = None) -> Table:
-    """Read a table from files.
+    r"""Read a table from files.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def read(source: str, *, base_path: str = ".", columns: Sequence[str] | None = N
     --------
     >>> import pathlib, tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = pathlib.Path(folder, "t.csv").write_text("zip,n\\n00123,1\\n10115,NA\\n")
+    ...     _ = pathlib.Path(folder, "t.csv").write_text("zip,n\n00123,1\n10115,NA\n")
     ...     table = read("t.csv", base_path=folder)
     >>> [(spec.name, spec.kind) for spec in table.specs]
     [('zip', 'text'), ('n', 'integer')]
@@ -70,7 +70,7 @@ def _paths(source: str, base: Path) -> list[Path]:
         paths = _readable(path.iterdir())
         where = f"Directory {source}"
     elif glob.has_magic(source) and not path.exists():
-        paths = _readable(Path(found) for found in glob.glob(str(path)))
+        paths = _readable(Path(found) for found in glob.glob(str(path)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         where = f"Glob {source}"
     else:
         paths = [_file(path, source)]
@@ -93,7 +93,9 @@ def _file(path: Path, source: str) -> Path:
         near = did_you_mean(path.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else ""
         missing = path if folder.is_dir() else folder
         kind = "file" if folder.is_dir() else "directory"
-        raise SourceError(f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or "Check the path.")
+        raise SourceError(
+            f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or "Check the path."
+        )
     if _suffix(path) is None:
         raise SourceError(f"{path} cannot be read: its name ends in none of {_SUFFIXES}.")
     return path

@@ -49,7 +49,9 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
     wanted = names if columns is None else tuple(columns)
     require(wanted, names, source)
     parts = [(path, _typed(path, wanted)) for path in paths]
-    table = Table.of([unify(name, [(path, part.pop(name)) for path, part in parts]) for name in wanted], source)
+    table = Table.of(
+        [unify(name, [(path, part.pop(name)) for path, part in parts]) for name in wanted], source
+    )
     if table.n_rows == 0:
         raise SourceError(f"{source} has no rows.")
     return table

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmp.data.buffers import INSTANT, one_chunk, values, wrap
-from mmp.data.table import ColumnSpec, TypedColumn
+from mmp.data.table import TypedColumn
 from mmp.errors import Finding
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def digits(words: pa.StringArray) -> int | None:
 
 def _cast(words: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray | None:
     try:
+        words.slice(0, 100).cast(type_)  # Arrow words an error for every value of a chunk
         return words.cast(type_)
     except pa.ArrowInvalid:
         return None
