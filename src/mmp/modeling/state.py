@@ -28,12 +28,12 @@ _MAX_HEADER = 10_000
 
 
 def to_json(value: object) -> bytes:
-    """Write a value as canonical JSON: sorted keys, no spaces, ASCII, no NaN; equal values, equal bytes.
+    r"""Write a value as canonical JSON: sorted keys, no spaces, ASCII, no NaN; equal values, equal bytes.
 
     Examples
     --------
     >>> to_json({"b": 0.1, "a": ["é", None]})
-    b'{"a":["\\\\u00e9",null],"b":0.1}'
+    b'{"a":["\\u00e9",null],"b":0.1}'
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return text.encode("ascii")
