@@ -25,8 +25,8 @@ class Metric:
     ----------
     name : str
         Name in a recipe and in MLflow (on the test split; the others have a prefix).
-    task : str
-        The task it belongs to.
+    tasks : tuple of str
+        The tasks it belongs to.
     greater_is_better : bool
         Its direction.
     needs : {"labels", "scores", "values"}
@@ -42,7 +42,7 @@ class Metric:
     """
 
     name: str
-    task: str
+    tasks: tuple[str, ...]
     greater_is_better: bool
     needs: Needs
     formula: str
@@ -70,93 +70,41 @@ class UnknownMetricError(LookupError):
 
 
 def _classification(
-    name: str, needs: Needs, description: str, *, greater_is_better: bool = True, by_class: bool = False
+    name: str, needs: Needs, description: str, *, greater: bool = True, by_class: bool = False
 ) -> Metric:
     formula = f"mmp.evaluation.metrics.{name}"
-    return Metric(name, "classification", greater_is_better, needs, formula, description, by_class)
+    return Metric(name, ("classification",), greater, needs, formula, description, by_class)
 
 
-def _regression(name: str, description: str, *, greater_is_better: bool = False) -> Metric:
+def _regression(name: str, description: str, *, greater: bool = False) -> Metric:
     formula = f"mmp.evaluation.metrics.{name}"
-    return Metric(name, "regression", greater_is_better, "values", formula, description)
+    return Metric(name, ("regression",), greater, "values", formula, description)
 
 
-METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        _classification("accuracy", "labels", "share of rows whose class is right"),
-        _classification("balanced_accuracy", "labels", "mean recall of the classes that occur"),
-        _classification(
-            "precision",
-            "labels",
-            "share of the rows given a class that are of it; 0 where no row was given it",
-            by_class=True,
-        ),
-        _classification("recall", "labels", "share of the rows of a class that were given it", by_class=True),
-        _classification("f1", "labels", "harmonic mean of precision and recall", by_class=True),
-        _classification(
-            "roc_auc",
-            "scores",
-            "chance that a row of the class scores above a row of another, ties half",
-            by_class=True,
-        ),
-        _classification(
-            "average_precision", "scores", "area under precision over recall, as steps", by_class=True
-        ),
-        _classification(
-            "log_loss",
-            "scores",
-            "mean negative logarithm of the true class's probability",
-            greater_is_better=False,
-        ),
-        _classification(
-            "brier",
-            "scores",
-            "mean squared error of the probabilities, summed over three and more classes",
-            greater_is_better=False,
-        ),
-        _classification("mcc", "labels", "Matthews' correlation of classes; 0 where one side is constant"),
-        _regression("mae", "mean absolute error"),
-        _regression("mse", "mean squared error"),
-        _regression("rmse", "root of the mean squared error"),
-        _regression("r2", "share of the target's variance that is explained", greater_is_better=True),
-        _regression("mape", "mean absolute error as a fraction of the target"),
-        _regression(
-            "smape", "mean absolute error as a fraction of the mean of target and prediction, 0 to 2"
-        ),
-        _regression("median_ae", "median absolute error"),
-        _regression("max_error", "largest absolute error"),
-    )
-}
+_ROWS = (
+    _classification("accuracy", "labels", "share of rows whose class is right"),
+    _classification("balanced_accuracy", "labels", "mean recall of the classes that occur"),
+    _classification("precision", "labels", "right share of the rows given a class, or 0", by_class=True),
+    _classification("recall", "labels", "found share of the rows of a class", by_class=True),
+    _classification("f1", "labels", "harmonic mean of precision and recall", by_class=True),
+    _classification("roc_auc", "scores", "chance that a row of a class outranks another", by_class=True),
+    _classification("average_precision", "scores", "area under precision over recall", by_class=True),
+    _classification("log_loss", "scores", "mean surprise at the true class, in nats", greater=False),
+    _classification("brier", "scores", "mean squared error of the probabilities", greater=False),
+    _classification("mcc", "labels", "Matthews' correlation of true and decided classes"),
+    _regression("mae", "mean absolute error"),
+    _regression("mse", "mean squared error"),
+    _regression("rmse", "root of the mean squared error"),
+    _regression("r2", "explained share of the target's variance", greater=True),
+    _regression("mape", "mean absolute error as a fraction of the target"),
+    _regression("smape", "mean absolute error as a fraction of the mean of target and prediction"),
+    _regression("median_ae", "median absolute error"),
+    _regression("max_error", "largest absolute error"),
+)
+
+METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
 
 ALIASES: dict[str, str] = {"r2_score": "r2"}
-
-# What a recipe without `evaluation.metrics` gets; `*` only up to so many classes.
-DEFAULTS: dict[str, tuple[str, ...]] = {
-    "classification": (
-        "accuracy",
-        "balanced_accuracy",
-        "precision",
-        "recall",
-        "f1",
-        "precision_macro",
-        "recall_macro",
-        "f1_macro",
-        "precision_weighted",
-        "recall_weighted",
-        "f1_weighted",
-        "precision_*",
-        "recall_*",
-        "f1_*",
-        "roc_auc",
-        "average_precision",
-        "log_loss",
-        "brier",
-        "mcc",
-    ),
-    "regression": ("mae", "mse", "rmse", "r2", "mape", "smape", "median_ae", "max_error"),
-}
-DEFAULT_CLASSES_LIMIT = 20
 
 
 def names(task: str) -> tuple[str, ...]:
@@ -167,7 +115,7 @@ def names(task: str) -> tuple[str, ...]:
     >>> names("regression")[:3]
     ('mae', 'mse', 'rmse')
     """
-    return tuple(metric.name for metric in METRICS.values() if metric.task == task)
+    return tuple(metric.name for metric in METRICS.values() if task in metric.tasks)
 
 
 def parse(name: str, task: str) -> Metric:
@@ -192,7 +140,7 @@ def parse(name: str, task: str) -> Metric:
     """
     name = ALIASES.get(name, name)
     row = METRICS.get(name) or _family(name)
-    if row is None or row.task != task:
+    if row is None or task not in row.tasks:
         raise UnknownMetricError(name, task, names(task))
     return replace(row, name=name, variant=name[len(row.name) + 1 :])
 

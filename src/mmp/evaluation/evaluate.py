@@ -10,16 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmp import lookup
-from mmp.catalog.metrics import (
-    AVERAGES,
-    DEFAULT_CLASSES_LIMIT,
-    DEFAULTS,
-    EVERY_CLASS,
-    METRICS,
-    Metric,
-    UnknownMetricError,
-    parse,
-)
+from mmp.catalog.metrics import AVERAGES, EVERY_CLASS, METRICS, Metric, UnknownMetricError, parse
+from mmp.catalog.tasks import TASKS
 from mmp.errors import DataError, EmptySplitError, Finding, TrainingError, UnknownNameError
 from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError, macro, weighted
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
@@ -31,13 +23,15 @@ if TYPE_CHECKING:
 
     from mmp.modeling.target import Target
 
+MOST_CLASSES_SHOWN = 20  # with more, the default set has no metrics of each
+
 
 def evaluate(
     target: Target,
     output: npt.NDArray[np.float64],
     *,
     task: str,
-    metrics: Sequence[str] = (),
+    metrics: Sequence[str] | None = None,
     threshold: float = ARGMAX_THRESHOLD,
     split: str = "test",
     findings: list[Finding] | None = None,
@@ -52,8 +46,9 @@ def evaluate(
         Probabilities, or predicted numbers.
     task : str
         The task, whose metrics these are.
-    metrics : sequence of str
-        What to compute; the task's default set where empty.
+    metrics : sequence of str, optional
+        What to compute. Default, and where empty: the task's default set with the averages over
+        the classes and, for up to 20 classes, the decisions on each.
     threshold : float
         Lowest probability that decides for the positive class, for two classes.
     split : str
@@ -103,13 +98,13 @@ def evaluate(
     return values
 
 
-def requests(names: Sequence[str], *, task: str, classes: Sequence[object]) -> tuple[Metric, ...]:
+def requests(names: Sequence[str] | None, *, task: str, classes: Sequence[object]) -> tuple[Metric, ...]:
     """Resolve metric names, before anything is fitted where the classes are known by then.
 
     Parameters
     ----------
-    names : sequence of str
-        Names as in a recipe; the task's default set where empty.
+    names : sequence of str or None
+        Names as in a recipe; the task's default set where there are none.
     task : str
         The task.
     classes : sequence
@@ -151,22 +146,26 @@ def by_split(values: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     }
 
 
-def _defaults(task: str, n_classes: int) -> Iterable[str]:
-    few = n_classes <= DEFAULT_CLASSES_LIMIT
-    return [name for name in DEFAULTS[task] if few or not name.endswith(EVERY_CLASS)]
+def _defaults(task: str, n_classes: int) -> Iterator[str]:
+    variants = (*AVERAGES, EVERY_CLASS) if n_classes <= MOST_CLASSES_SHOWN else AVERAGES
+    for name in TASKS[task].metrics:
+        yield name
+        if METRICS[name].by_class and METRICS[name].needs == "labels":
+            yield from (f"{name}_{variant}" for variant in variants)
 
 
 def _parse(name: str, task: str) -> Metric:
     try:
         return parse(name, task)
     except UnknownMetricError as error:
-        other = METRICS.get(name)
-        hint = (
-            f"It is a metric of {other.task}."
-            if other
-            else lookup.did_you_mean(name, error.known) or f"Metrics of {task}: {', '.join(error.known)}."
-        )
-        raise UnknownNameError(f"Metric '{name}' is not known for {task}.", hint=hint) from None
+        message = f"Metric '{name}' is not known for {task}."
+        raise UnknownNameError(message, hint=_hint(name, task, error.known)) from None
+
+
+def _hint(name: str, task: str, known: tuple[str, ...]) -> str:
+    if name in METRICS:
+        return f"It is a metric of {', '.join(METRICS[name].tasks)}."
+    return lookup.did_you_mean(name, known) or f"Metrics of {task}: {', '.join(known)}."
 
 
 def _variants(metric: Metric, classes: Sequence[object]) -> Iterator[Metric]:
@@ -219,15 +218,13 @@ def _value(metric: Metric, rows: Decisions | Errors, target: Target) -> float:
 
 def _class_value(metric: Metric, formula: Any, rows: Decisions, target: Target) -> float:
     names = class_names(target.classes)
-    plain = "macro" if target.positive is None else names[target.positive]
-    variant = metric.variant or plain
-    codes = range(rows.n_classes)
+    variant = metric.variant or ("macro" if target.positive is None else names[target.positive])
+    codes = range(rows.n_classes) if variant in AVERAGES else [names.index(variant)]
     if variant == "macro":
         value = macro(formula, rows, occurring=metric.needs == "labels")
     elif variant == "weighted":
         value = weighted(formula, rows)
     else:
-        codes = range(names.index(variant), names.index(variant) + 1)
         value = formula(rows, codes[0])
     if math.isnan(value):
         raise UndefinedMetricError(_one_sided(rows, target, codes))
@@ -237,5 +234,6 @@ def _class_value(metric: Metric, formula: Any, rows: Decisions, target: Target) 
 def _one_sided(rows: Decisions, target: Target, codes: Iterable[int]) -> str:
     absent = [str(target.classes[code]) for code in codes if not rows.actual[code]]
     if absent:
-        return f"no row is of class {', '.join(absent)}"
+        more = f" and {len(absent) - MOST_CLASSES_SHOWN} more" if len(absent) > MOST_CLASSES_SHOWN else ""
+        return f"no row is of class {', '.join(absent[:MOST_CLASSES_SHOWN])}{more}"
     return f"every row is of class {target.classes[rows.actual.argmax()]}"

@@ -43,7 +43,7 @@ class Decisions:
     truth: npt.NDArray[np.integer]
     decided: npt.NDArray[np.integer]
     probabilities: Floats
-    _curves: dict[int, Curve] = field(default_factory=dict, repr=False)
+    _areas: dict[int, Areas] = field(default_factory=dict, repr=False)
 
     @property
     def n_rows(self) -> int:
@@ -75,33 +75,39 @@ class Decisions:
         """The probability that each row's own class was given."""
         return np.take_along_axis(self.probabilities, self.truth[:, np.newaxis], axis=1)[:, 0]
 
-    def curve(self, code: int) -> Curve:
-        """Return the counts along the ranking of one class against the rest."""
-        if code not in self._curves:
-            self._curves[code] = _ranked(self.probabilities[:, code], self.truth == code)
-        return self._curves[code]
+    def areas(self, code: int) -> Areas:
+        """Return the areas under the curves of one class against the rest, ranked once for both."""
+        if code not in self._areas:
+            self._areas[code] = _areas(self.probabilities[:, code], self.truth == code)
+        return self._areas[code]
 
 
 @dataclass(frozen=True, slots=True)
-class Curve:
-    """Counts of the rows that score at least as high as each distinct score, highest first.
+class Areas:
+    """What a ranking by score is worth; NaN where there is no row of the class, or no other.
 
     Parameters
     ----------
-    hits, misses : ndarray of int
-        Of the class, and of others.
+    roc : float
+        Under hits over misses, rows of equal score joined by a straight line.
+    precision_recall : float
+        Under precision over recall, as steps.
     """
 
-    hits: Counts
-    misses: Counts
+    roc: float
+    precision_recall: float
 
 
-def _ranked(scores: Floats, is_hit: npt.NDArray[np.bool_]) -> Curve:
+def _areas(scores: Floats, is_hit: npt.NDArray[np.bool_]) -> Areas:
     order = np.argsort(scores)[::-1]
     ranked = scores[order]
     ends = np.append(np.flatnonzero(ranked[1:] != ranked[:-1]), len(ranked) - 1)
-    hits = np.cumsum(is_hit[order])[ends]
-    return Curve(hits, ends + 1 - hits)
+    hits = np.cumsum(is_hit[order])[ends]  # in the rows that score at least as high
+    misses = ends + 1 - hits
+    gained = np.diff(hits, prepend=0)
+    doubled = (np.diff(misses, prepend=0) * (2 * hits - gained)).sum()
+    precisions = hits / (ends + 1)
+    return Areas(_ratio(doubled, 2 * hits[-1] * misses[-1]), _ratio((gained * precisions).sum(), hits[-1]))
 
 
 def accuracy(rows: Decisions) -> float:
@@ -137,18 +143,12 @@ def roc_auc(rows: Decisions, code: int) -> float:
     ----------
     Fawcett, T. (2006). An introduction to ROC analysis. Pattern Recognition Letters, 27(8).
     """
-    curve = rows.curve(code)
-    steps = np.diff(curve.misses, prepend=0)
-    heights = curve.hits + np.concatenate(([0], curve.hits[:-1]))
-    return _ratio((steps * heights).sum(), 2 * curve.hits[-1] * curve.misses[-1])
+    return rows.areas(code).roc
 
 
 def average_precision(rows: Decisions, code: int) -> float:
     """Return the area under precision over recall, as steps without interpolation."""
-    curve = rows.curve(code)
-    gained = np.diff(curve.hits, prepend=0)
-    precisions = curve.hits / (curve.hits + curve.misses)
-    return _ratio((gained * precisions).sum(), curve.hits[-1])
+    return rows.areas(code).precision_recall
 
 
 def log_loss(rows: Decisions) -> float:

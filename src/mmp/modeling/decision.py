@@ -53,7 +53,8 @@ def decide(
     [1, 1]
     """
     if positive is None or threshold == ARGMAX_THRESHOLD:
-        return np.argmax(probabilities, axis=1)
+        most_probable: npt.NDArray[np.intp] = np.argmax(probabilities, axis=1)
+        return most_probable
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
 
 
