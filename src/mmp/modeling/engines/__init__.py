@@ -1,0 +1,66 @@
+"""The libraries that fit: one module each, behind the four names of `Engine`."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, cast
+
+from mmp.errors import ArtifactError
+from mmp.modeling import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    from mmp.modeling.engines.base import Engine, FitJob, Model
+
+ENGINES = ("xgboost", "lightgbm", "catboost", "linear", "sklearn")
+
+
+def engine(name: str) -> Engine:
+    """Return the module of an engine, which imports its library only when called."""
+    return cast("Engine", import_module(f"{__name__}.{name}"))
+
+
+def fit(job: FitJob) -> Model:
+    """Fit the estimator of a job; what the library raises comes through as it is."""
+    threads.prepare_openmp()
+    return engine(job.row.engine).fit(job)
+
+
+def load(
+    name: str,
+    folder: Path,
+    meta: Mapping[str, Any],
+    *,
+    trust: Collection[str] = (),
+    n_threads: int | None = None,
+) -> Model:
+    """Read a model that `Model.save` wrote.
+
+    Parameters
+    ----------
+    name : str
+        Its engine.
+    folder : Path
+        Where its files are. They are parsed as they stand, so whoever calls has verified them.
+    meta : mapping
+        What `Model.save` returned.
+    trust : collection of str
+        Dotted types beyond those in code that the estimator may hold; ``pickle`` where it may be a
+        pickle, which is code that runs when it is loaded.
+    n_threads : int, optional
+        Most threads that a prediction may use. Default: all cores.
+
+    Raises
+    ------
+    ArtifactError
+        Where the model holds what is not trusted, or its engine is not one of this version.
+    """
+    if name not in ENGINES:
+        raise ArtifactError(
+            f"The model was saved by an engine '{name}', which this version of mmp does not have.",
+            hint="Load it with the version of mmp that wrote it.",
+        )
+    threads.prepare_openmp()
+    return engine(name).load(folder, meta, trust=trust, n_threads=n_threads or threads.cores())

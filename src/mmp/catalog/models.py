@@ -1,0 +1,494 @@
+"""The models mmp knows by name: pure data, so that validating a recipe imports no library.
+
+A row is looked up with `find` (the catalog, under any of its spellings) or `row_for` (any
+scikit-learn compatible estimator). Conformance tests hold every name here equal to the library's own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+Task = Literal["classification", "regression"]
+Engine = Literal["xgboost", "lightgbm", "catboost", "linear", "sklearn"]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where tuning looks for one hyperparameter; its fields are the keys of a recipe's ``tunable``.
+
+    Parameters
+    ----------
+    type : {"int", "float", "categorical"}
+        What is drawn.
+    range : tuple
+        Both ends, or the choices.
+    log : bool
+        Whether the drawing is uniform in the logarithm.
+    """
+
+    type: Literal["int", "float", "categorical"]
+    range: tuple[Any, ...]
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRow:
+    """What mmp knows of an estimator without importing it.
+
+    Parameters
+    ----------
+    class_path : str
+        Dotted path of the library's scikit-learn style class.
+    task : {"classification", "regression"}
+        What it predicts.
+    engine : str
+        The module of `mmp.modeling.engines` that fits it.
+    extra : str
+        The extra of mmp that installs it; empty where it is the user's own.
+    parameters : frozenset of str
+        Every hyperparameter a recipe may set, under one name each. Empty where only the class knows.
+    aliases : mapping of str to str
+        Other names of the same hyperparameters.
+    ignored : frozenset of str
+        Accepted without effect: how much a library prints and the like.
+    reserved : frozenset of str
+        Parameters of the signature that mmp sets itself.
+    defaults : mapping
+        Values for what the recipe leaves unset.
+    search_space : mapping of str to Space
+        Where tuning looks when the recipe does not say.
+    handles_nulls : bool
+        Whether missing values may stay in the matrix, as NaN.
+    native_categories : bool
+        Whether the matrix may hold category codes.
+    scale : bool
+        Whether the numbers want one scale.
+    matrix_dtype : {"float32", "float64"}
+        What the library computes with.
+    seed_param, thread_param : str or None
+        Names of the hyperparameters for the seed and the number of threads.
+    rounds_param : str or None
+        Name of the hyperparameter that counts boosting rounds.
+    early_stopping : bool
+        Whether a validation split may end the fit.
+    stopping_metrics : mapping of str to tuple of (str, str)
+        mmp's metric name to the library's, for two classes (or a number) and for more.
+    objectives : tuple of str
+        For classification: the objectives whose output is probabilities; empty means no such choice.
+    """
+
+    class_path: str
+    task: Task
+    engine: Engine
+    extra: str
+    parameters: frozenset[str] = frozenset()
+    aliases: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    ignored: frozenset[str] = frozenset()
+    reserved: frozenset[str] = frozenset()
+    defaults: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    search_space: Mapping[str, Space] = field(default_factory=lambda: _NOTHING)
+    handles_nulls: bool = False
+    native_categories: bool = False
+    scale: bool = False
+    matrix_dtype: Literal["float32", "float64"] = "float64"
+    seed_param: str | None = None
+    thread_param: str | None = None
+    rounds_param: str | None = None
+    early_stopping: bool = False
+    stopping_metrics: Mapping[str, tuple[str, str]] = field(default_factory=lambda: _NOTHING)
+    objectives: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The class's own name, for tables and messages."""
+        return self.class_path.rpartition(".")[2]
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name a recipe may write under ``hyperparameters``."""
+        return self.parameters | self.ignored | self.aliases.keys()
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+def _aliases(text: str) -> dict[str, str]:
+    """Read lines of ``name: alias alias``."""
+    pairs = (line.split(":") for line in text.strip().splitlines())
+    return {alias: name.strip() for name, others in pairs for alias in others.split()}
+
+
+_XGBOOST: dict[str, Any] = {
+    "engine": "xgboost",
+    "extra": "xgboost",
+    "parameters": _words("""
+        base_score booster colsample_bylevel colsample_bynode colsample_bytree device early_stopping_rounds
+        eval_metric gamma grow_policy interaction_constraints learning_rate max_bin max_cat_threshold
+        max_cat_to_onehot max_delta_step max_depth max_leaves min_child_weight monotone_constraints
+        multi_strategy n_estimators n_jobs num_parallel_tree objective random_state reg_alpha reg_lambda
+        sampling_method scale_pos_weight subsample tree_method
+        huber_slope max_cached_hist_node normalize_type one_drop rate_drop refresh_leaf sample_type
+        skip_drop tweedie_variance_power
+        """),
+    "aliases": _aliases("""
+        gamma: min_split_loss
+        learning_rate: eta
+        n_estimators: num_boost_round
+        n_jobs: nthread
+        random_state: seed
+        reg_alpha: alpha
+        reg_lambda: lambda
+        """),
+    "ignored": _words("enable_categorical importance_type use_label_encoder validate_parameters verbosity"),
+    "reserved": _words("callbacks feature_types feature_weights missing"),
+    "defaults": {
+        "n_estimators": 300,
+        "learning_rate": 0.05,
+        "max_depth": 4,
+        "subsample": 0.8,
+        "colsample_bytree": 0.8,
+    },
+    "search_space": {
+        "n_estimators": Space("int", (50, 1000), log=True),
+        "learning_rate": Space("float", (0.01, 0.3), log=True),
+        "max_depth": Space("int", (2, 10)),
+        "min_child_weight": Space("float", (0.5, 20.0), log=True),
+        "subsample": Space("float", (0.5, 1.0)),
+        "colsample_bytree": Space("float", (0.5, 1.0)),
+        "reg_alpha": Space("float", (1e-3, 10.0), log=True),
+        "reg_lambda": Space("float", (1e-2, 20.0), log=True),
+    },
+    "handles_nulls": True,
+    "native_categories": True,
+    "matrix_dtype": "float32",
+    "seed_param": "random_state",
+    "thread_param": "n_jobs",
+    "rounds_param": "n_estimators",
+    "early_stopping": True,
+}
+
+_LIGHTGBM: dict[str, Any] = {
+    "engine": "lightgbm",
+    "extra": "lightgbm",
+    "parameters": _words("""
+        boosting_type class_weight colsample_bytree learning_rate max_depth min_child_samples
+        min_child_weight min_split_gain n_estimators n_jobs num_leaves objective random_state reg_alpha
+        reg_lambda subsample subsample_for_bin subsample_freq
+        alpha auc_mu_weights bagging_seed boost_from_average cat_l2 cat_smooth colsample_bynode
+        data_random_seed data_sample_strategy deterministic device_type drop_rate drop_seed
+        early_stopping_round enable_bundle extra_seed extra_trees fair_c feature_fraction_seed
+        feature_pre_filter force_col_wise force_row_wise histogram_pool_size interaction_constraints
+        is_enable_sparse is_unbalance linear_lambda linear_tree max_bin max_bin_by_feature
+        max_cat_threshold max_cat_to_onehot max_delta_step max_drop metric min_data_in_bin
+        min_data_per_group monotone_constraints monotone_constraints_method monotone_penalty
+        neg_bagging_fraction num_grad_quant_bins objective_seed other_rate path_smooth
+        pos_bagging_fraction quant_train_renew_leaf reg_sqrt scale_pos_weight sigmoid skip_drop
+        stochastic_rounding top_rate tweedie_variance_power uniform_drop use_missing use_quantized_grad
+        xgboost_dart_mode zero_as_missing
+        """),
+    "aliases": _aliases("""
+        boosting_type: boosting boost
+        colsample_bynode: feature_fraction_bynode sub_feature_bynode
+        colsample_bytree: feature_fraction sub_feature
+        device_type: device
+        drop_rate: rate_drop
+        early_stopping_round: early_stopping early_stopping_rounds n_iter_no_change
+        is_unbalance: unbalance unbalanced_sets
+        learning_rate: eta shrinkage_rate
+        max_bin: max_bins
+        metric: metrics metric_types
+        min_child_samples: min_data min_data_in_leaf min_data_per_leaf min_samples_leaf
+        min_child_weight: min_hessian min_sum_hessian min_sum_hessian_in_leaf min_sum_hessian_per_leaf
+        min_split_gain: min_gain_to_split
+        monotone_constraints: mc monotone_constraint monotonic_cst
+        n_estimators: max_iter n_iter nrounds num_boost_round num_iteration num_iterations num_round num_rounds num_tree num_trees
+        n_jobs: nthread nthreads num_thread num_threads
+        num_leaves: max_leaf max_leaf_nodes max_leaves num_leaf
+        objective: app application loss objective_type
+        random_state: random_seed seed
+        reg_alpha: l1_regularization lambda_l1
+        reg_lambda: l2_regularization lambda lambda_l2
+        subsample: bagging bagging_fraction sub_row
+        subsample_for_bin: bin_construct_sample_cnt
+        subsample_freq: bagging_freq
+        """),  # noqa: E501 - one line a name
+    "ignored": _words("importance_type silent verbose verbosity"),
+    "defaults": {
+        "n_estimators": 300,
+        "learning_rate": 0.05,
+        "num_leaves": 15,
+        "subsample": 0.8,
+        "subsample_freq": 1,
+        "colsample_bytree": 0.8,
+        # the histogram mode is otherwise chosen by a stop-watch, and two runs differ
+        "deterministic": True,
+        "force_col_wise": True,
+    },
+    "search_space": {
+        "n_estimators": Space("int", (50, 1000), log=True),
+        "learning_rate": Space("float", (0.01, 0.3), log=True),
+        "num_leaves": Space("int", (7, 255), log=True),
+        "min_child_samples": Space("int", (5, 100), log=True),
+        "subsample": Space("float", (0.5, 1.0)),
+        "colsample_bytree": Space("float", (0.5, 1.0)),
+        "reg_alpha": Space("float", (1e-3, 10.0), log=True),
+        "reg_lambda": Space("float", (1e-3, 10.0), log=True),
+    },
+    "handles_nulls": True,
+    "native_categories": True,
+    "seed_param": "random_state",
+    "thread_param": "n_jobs",
+    "rounds_param": "n_estimators",
+    "early_stopping": True,
+}
+
+_CATBOOST: dict[str, Any] = {
+    "engine": "catboost",
+    "extra": "catboost",
+    "parameters": _words("""
+        allow_const_label approx_on_full_history bagging_temperature best_model_min_trees
+        boost_from_average boosting_type bootstrap_type border_count combinations_ctr
+        counter_calc_method ctr_description ctr_history_unit ctr_leaf_count_limit ctr_target_border_count
+        custom_metric depth dev_efb_max_buckets dev_score_calc_obj_block_size diffusion_temperature
+        eval_metric feature_border_type final_ctr_computation_mode first_feature_use_penalties
+        fold_len_multiplier fold_permutation_block grow_policy has_time iterations l2_leaf_reg langevin
+        leaf_estimation_backtracking leaf_estimation_iterations leaf_estimation_method learning_rate
+        loss_function max_ctr_complexity max_leaves min_data_in_leaf model_shrink_mode model_shrink_rate
+        model_size_reg monotone_constraints mvs_reg nan_mode od_pval od_type od_wait one_hot_max_size
+        penalties_coefficient per_feature_ctr posterior_sampling random_score_type random_seed
+        random_strength rsm sampling_frequency sampling_unit score_function simple_ctr
+        sparse_features_conflict_fraction store_all_simple_ctr subsample task_type thread_count
+        used_ram_limit
+        """),
+    "aliases": _aliases("""
+        border_count: max_bin
+        custom_metric: custom_loss
+        depth: max_depth
+        iterations: n_estimators num_boost_round num_trees
+        l2_leaf_reg: reg_lambda
+        learning_rate: eta
+        loss_function: objective
+        max_leaves: num_leaves
+        min_data_in_leaf: min_child_samples
+        od_wait: early_stopping_rounds
+        random_seed: random_state
+        rsm: colsample_bylevel
+        """),
+    "ignored": _words("allow_writing_files logging_level metric_period name silent verbose"),
+    "reserved": _words("""
+        callback cat_features class_names class_weights classes_count data_partition device_config devices
+        dictionaries embedding_features eval_fraction feature_calcers feature_weights fixed_binary_splits
+        gpu_cat_features_storage gpu_ram_part ignored_features input_borders metadata output_borders
+        per_float_feature_quantization per_object_feature_penalties pinned_memory_size save_snapshot
+        snapshot_file snapshot_interval target_border text_features text_processing tokenizers train_dir
+        use_best_model
+        """),
+    "defaults": {"iterations": 500, "depth": 6},
+    "search_space": {
+        "iterations": Space("int", (100, 1000), log=True),
+        "learning_rate": Space("float", (0.01, 0.3), log=True),
+        "depth": Space("int", (3, 9)),
+        "l2_leaf_reg": Space("float", (0.5, 20.0), log=True),
+        "random_strength": Space("float", (0.1, 10.0), log=True),
+        "rsm": Space("float", (0.5, 1.0)),
+    },
+    "handles_nulls": True,
+    "native_categories": True,
+    "matrix_dtype": "float32",
+    "seed_param": "random_seed",
+    "thread_param": "thread_count",
+    "rounds_param": "iterations",
+    "early_stopping": True,
+}
+_CATBOOST_CLASSES = _words("auto_class_weights scale_pos_weight")
+
+_FOREST: dict[str, Any] = {
+    "engine": "sklearn",
+    "extra": "sklearn",
+    "parameters": _words("""
+        bootstrap ccp_alpha criterion max_depth max_features max_leaf_nodes max_samples
+        min_impurity_decrease min_samples_leaf min_samples_split min_weight_fraction_leaf n_estimators
+        n_jobs oob_score random_state
+        """),
+    "ignored": _words("verbose"),
+    "reserved": _words("warm_start monotonic_cst"),
+    "search_space": {
+        "n_estimators": Space("int", (100, 500)),
+        "max_depth": Space("int", (4, 30)),
+        "min_samples_leaf": Space("int", (1, 20), log=True),
+        "max_features": Space("float", (0.1, 1.0)),
+    },
+    "handles_nulls": True,
+    "matrix_dtype": "float32",
+    "seed_param": "random_state",
+    "thread_param": "n_jobs",
+}
+
+_LINEAR: dict[str, Any] = {"engine": "linear", "extra": "sklearn", "scale": True}
+
+_CLASS_METRICS = ("accuracy", "average_precision", "log_loss", "roc_auc")
+_VALUE_METRICS = ("mae", "mape", "mse", "rmse")
+
+
+def _stopping(names: tuple[str, ...], *theirs: str | tuple[str, str]) -> dict[str, tuple[str, str]]:
+    pairs = (
+        (name, (their, their) if isinstance(their, str) else their)
+        for name, their in zip(names, theirs, strict=True)
+    )
+    return {name: pair for name, pair in pairs if pair[0]}
+
+
+_ROWS = (
+    ModelRow(
+        "xgboost.XGBClassifier",
+        "classification",
+        **_XGBOOST,
+        stopping_metrics=_stopping(
+            _CLASS_METRICS, ("error", "merror"), "aucpr", ("logloss", "mlogloss"), "auc"
+        ),
+        objectives=("binary:logistic", "multi:softprob", "multi:softmax", "reg:logistic"),
+    ),
+    ModelRow(
+        "xgboost.XGBRegressor",
+        "regression",
+        **_XGBOOST,
+        stopping_metrics=_stopping(_VALUE_METRICS, "mae", "mape", "rmse", "rmse"),
+    ),
+    ModelRow(
+        "lightgbm.LGBMClassifier",
+        "classification",
+        **_LIGHTGBM,
+        stopping_metrics=_stopping(
+            _CLASS_METRICS,
+            ("binary_error", "multi_error"),
+            ("average_precision", ""),
+            ("binary_logloss", "multi_logloss"),
+            ("auc", "auc_mu"),
+        ),
+        objectives=(
+            "binary",
+            "multiclass",
+            "softmax",
+            "multiclassova",
+            "multiclass_ova",
+            "ova",
+            "ovr",
+            "cross_entropy",
+            "xentropy",
+        ),
+    ),
+    ModelRow(
+        "lightgbm.LGBMRegressor",
+        "regression",
+        **_LIGHTGBM,
+        stopping_metrics=_stopping(_VALUE_METRICS, "l1", "mape", "l2", "rmse"),
+    ),
+    ModelRow(
+        "catboost.CatBoostClassifier",
+        "classification",
+        **{**_CATBOOST, "parameters": _CATBOOST["parameters"] | _CATBOOST_CLASSES},
+        stopping_metrics=_stopping(
+            (*_CLASS_METRICS, "mcc"), "Accuracy", ("PRAUC", ""), ("Logloss", "MultiClass"), "AUC", "MCC"
+        ),
+        objectives=("Logloss", "CrossEntropy", "MultiClass"),
+    ),
+    ModelRow(
+        "catboost.CatBoostRegressor",
+        "regression",
+        **_CATBOOST,
+        stopping_metrics=_stopping((*_VALUE_METRICS, "r2"), "MAE", "MAPE", "RMSE", "RMSE", "R2"),
+    ),
+    ModelRow(
+        "sklearn.ensemble.RandomForestClassifier",
+        "classification",
+        **{**_FOREST, "parameters": _FOREST["parameters"] | {"class_weight"}},
+        defaults={"n_estimators": 200, "min_samples_leaf": 3},
+    ),
+    ModelRow(
+        "sklearn.ensemble.RandomForestRegressor",
+        "regression",
+        **_FOREST,
+        defaults={"n_estimators": 200, "min_samples_leaf": 3, "max_features": 0.5},
+    ),
+    ModelRow(
+        "sklearn.linear_model.LogisticRegression",
+        "classification",
+        **_LINEAR,
+        parameters=_words("""
+            C class_weight dual fit_intercept intercept_scaling l1_ratio max_iter penalty random_state
+            solver tol
+            """),
+        ignored=_words("n_jobs verbose"),
+        reserved=_words("warm_start"),
+        defaults={"max_iter": 1000},
+        search_space={"C": Space("float", (1e-3, 100.0), log=True)},
+        seed_param="random_state",
+    ),
+    ModelRow(
+        "sklearn.linear_model.LinearRegression",
+        "regression",
+        **_LINEAR,
+        parameters=_words("fit_intercept positive tol"),
+        ignored=_words("copy_X n_jobs"),
+        search_space={"fit_intercept": Space("categorical", (True, False))},
+    ),
+)
+
+MODELS: Mapping[str, ModelRow] = MappingProxyType({row.class_path: row for row in _ROWS})
+"""Class path to row, in the order of the documentation."""
+
+SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "xgboost.sklearn.XGBClassifier": "xgboost.XGBClassifier",
+        "xgboost.sklearn.XGBRegressor": "xgboost.XGBRegressor",
+        "lightgbm.sklearn.LGBMClassifier": "lightgbm.LGBMClassifier",
+        "lightgbm.sklearn.LGBMRegressor": "lightgbm.LGBMRegressor",
+        "catboost.core.CatBoostClassifier": "catboost.CatBoostClassifier",
+        "catboost.core.CatBoostRegressor": "catboost.CatBoostRegressor",
+        "sklearn.ensemble._forest.RandomForestClassifier": "sklearn.ensemble.RandomForestClassifier",
+        "sklearn.ensemble._forest.RandomForestRegressor": "sklearn.ensemble.RandomForestRegressor",
+        "sklearn.linear_model._logistic.LogisticRegression": "sklearn.linear_model.LogisticRegression",
+        "sklearn.linear_model._base.LinearRegression": "sklearn.linear_model.LinearRegression",
+    }
+    | {row.name: row.class_path for row in _ROWS}
+)
+"""Other spellings of the same classes: their home modules, and their bare names."""
+
+
+def find(class_path: str) -> ModelRow | None:
+    """Return the row of a class path in any spelling, or None where the catalog has none.
+
+    Examples
+    --------
+    >>> find("xgboost.sklearn.XGBClassifier").class_path
+    'xgboost.XGBClassifier'
+    >>> find("sklearn.svm.SVC") is None
+    True
+    """
+    return MODELS.get(SPELLINGS.get(class_path, class_path))
+
+
+def row_for(class_path: str, task: Task) -> ModelRow:
+    """Return the row of a class path, or a cautious one for an estimator outside the catalog.
+
+    Examples
+    --------
+    >>> row_for("sklearn.svm.SVC", "classification").engine
+    'sklearn'
+    """
+    return find(class_path) or ModelRow(
+        class_path,
+        task,
+        engine="sklearn",
+        extra="sklearn" if class_path.startswith("sklearn.") else "",
+        scale=True,
+        seed_param="random_state",
+        thread_param="n_jobs",
+    )

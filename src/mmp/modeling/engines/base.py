@@ -1,0 +1,162 @@
+"""What every engine takes and gives: one job, one model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+import numpy as np
+
+from mmp.modeling import threads
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from mmp.catalog.models import ModelRow
+    from mmp.modeling.pipeline import Matrix
+    from mmp.modeling.target import Target
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """When a fit has gone on for long enough.
+
+    Parameters
+    ----------
+    rounds : int
+        Rounds without a better value on the validation split.
+    metric : str or None
+        The library's own name of the metric; None for the objective's.
+    """
+
+    rounds: int
+    metric: str | None = None
+
+
+@dataclass(frozen=True)
+class FitJob:
+    """Everything an engine needs to fit.
+
+    Parameters
+    ----------
+    row : ModelRow
+        The estimator.
+    params : mapping
+        Its hyperparameters under the row's names, without seed and threads.
+    train : Matrix
+        The training rows; NaN where a value is missing.
+    target : Target
+        What belongs to them.
+    validation : tuple of (Matrix, Target) or None
+        Rows that the history and early stopping look at.
+    stopping : Stopping or None
+        When to stop early.
+    weights : ndarray of float64 or None
+        Weights of the training rows.
+    seed, threads : int
+        One of each for everything inside.
+    on_iteration : callable or None
+        Called with the round, from 0, and its values on the validation split.
+    trust : collection of str
+        Dotted types, beyond those in code, that may be saved.
+    allow_pickle : bool
+        Whether an estimator that cannot be saved safely may be pickled.
+    """
+
+    row: ModelRow
+    params: Mapping[str, Any]
+    train: Matrix
+    target: Target
+    validation: tuple[Matrix, Target] | None = None
+    stopping: Stopping | None = None
+    weights: npt.NDArray[np.float64] | None = None
+    seed: int = 42
+    threads: int = 1
+    on_iteration: Callable[[int, Mapping[str, float]], None] | None = None
+    trust: Collection[str] = ()
+    allow_pickle: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Model(ABC):
+    """A fitted estimator: from a matrix to probabilities or numbers, and to files.
+
+    Parameters
+    ----------
+    n_classes : int
+        Number of classes, 0 for regression.
+    n_features : int
+        Number of columns of the matrix.
+    threads : int
+        Most threads that a prediction may use.
+    best_iteration : int or None
+        The last round that predictions use, from 0, where the fit stopped early.
+    history : mapping of str to tuple of float
+        ``validation_<metric>``, in the library's words, by round. Not saved.
+    """
+
+    engine: ClassVar[str]
+
+    n_classes: int
+    n_features: int
+    threads: int = 1
+    best_iteration: int | None = None
+    history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Predict every row by itself: its answer does not depend on what stands beside it.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_rows, n_features)
+            The matrix, C-order.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_rows, n_classes) or (n_rows,)
+            Probabilities, or numbers.
+        """
+        if values.ndim != 2 or values.shape[1] != self.n_features:
+            raise ValueError(
+                f"A matrix of {self.n_features} columns is needed, not one of shape {values.shape}."
+            )
+        if not len(values):
+            return np.empty((0, self.n_classes) if self.n_classes else (0,))
+        return self._predict(values)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the estimator's own files into a folder and return, for JSON, what `load` wants to know."""
+        return {"n_classes": self.n_classes, "n_features": self.n_features, **self._save(folder)}
+
+    def _threads_for(self, values: npt.NDArray[Any]) -> int:
+        """Return the threads worth starting for a matrix."""
+        n_rows, n_features = values.shape
+        return min(self.threads, threads.choose(n_rows, n_features))
+
+    @abstractmethod
+    def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]: ...
+
+    @abstractmethod
+    def _save(self, folder: Path) -> dict[str, Any]: ...
+
+
+class Engine(Protocol):
+    """What a module of this package has to offer."""
+
+    def fit(self, job: FitJob) -> Model:
+        """Fit the estimator of a job."""
+
+    def load(self, folder: Path, meta: Mapping[str, Any], *, trust: Collection[str], n_threads: int) -> Model:
+        """Read what `Model.save` wrote; `meta` is what it returned."""
+
+    def errors(self) -> tuple[type[Exception], ...]:
+        """Return what the library raises where it refuses a hyperparameter or a matrix."""
+
+
+def both_classes(positive: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Return the columns of both classes from the probability of the second."""
+    return np.stack((1 - positive, positive), axis=1).astype(np.float64)

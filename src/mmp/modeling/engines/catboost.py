@@ -1,0 +1,139 @@
+"""CatBoost: categories as bytes beside a float matrix, so that no data frame is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmp.modeling.engines.base import FitJob, Model
+from mmp.modeling.lean import library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from mmp.modeling.target import Target
+
+_FILE = "model.cbm"
+_MISSING = b"missing"  # the other categories are decimal numbers
+
+
+@dataclass(frozen=True, eq=False)
+class CatBoostModel(Model):
+    """A booster, and which columns of the matrix are category codes."""
+
+    engine = "catboost"
+    booster: Any = None
+    categorical: tuple[int, ...] = ()
+
+    def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        kind = "Probability" if self.n_classes else "RawFormulaVal"
+        data = _features(values, self.categorical)
+        output = self.booster.predict(data, prediction_type=kind, thread_count=self._threads_for(values))
+        return np.asarray(output, np.float64)
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        self.booster.save_model(str(folder / _FILE), format="cbm")
+        return {"categorical": list(self.categorical)}
+
+
+def fit(job: FitJob) -> CatBoostModel:
+    """Fit a booster; it keeps the trees up to the best round, if the fit stopped early."""
+    categorical = tuple(sorted(job.train.categorical))
+    booster = library("catboost").CatBoost(_native(job))
+    booster.fit(
+        _pool(job.train.values, categorical, job.target, job.weights),
+        eval_set=_pool(job.validation[0].values, categorical, job.validation[1]) if job.validation else None,
+        use_best_model=bool(job.stopping),
+        early_stopping_rounds=job.stopping.rounds if job.stopping else None,
+        callbacks=[_Reporter(job.on_iteration)] if job.on_iteration else None,
+    )
+    seen = booster.get_evals_result().get("validation", {})
+    return CatBoostModel(
+        job.target.n_classes,
+        job.train.values.shape[1],
+        job.threads,
+        booster.get_best_iteration() if job.stopping else None,
+        {f"validation_{name}": tuple(values) for name, values in seen.items()},
+        booster=booster,
+        categorical=categorical,
+    )
+
+
+def load(
+    folder: Path, meta: Mapping[str, Any], *, trust: Collection[str] = (), n_threads: int = 1
+) -> CatBoostModel:
+    """Read a booster."""
+    booster = library("catboost").CatBoost()
+    booster.load_model(str(folder / _FILE), format="cbm")
+    return CatBoostModel(
+        meta["n_classes"],
+        meta["n_features"],
+        n_threads,
+        booster=booster,
+        categorical=tuple(meta["categorical"]),
+    )
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what CatBoost raises."""
+    return library("catboost").CatBoostError, ValueError, TypeError
+
+
+def _native(job: FitJob) -> dict[str, Any]:
+    classes = job.target.n_classes
+    params = {
+        "loss_function": {0: "RMSE", 2: "Logloss"}.get(classes, "MultiClass"),
+        **job.params,
+        "random_seed": job.seed,
+        "thread_count": job.threads,
+        "allow_writing_files": False,
+        "logging_level": "Silent",
+    }
+    if classes > 2:
+        params["classes_count"] = classes
+    if job.stopping and job.stopping.metric:
+        params["eval_metric"] = job.stopping.metric
+    return params
+
+
+def _pool(
+    values: npt.NDArray[Any],
+    categorical: tuple[int, ...],
+    target: Target,
+    weights: npt.NDArray[np.float64] | None = None,
+) -> Any:
+    return library("catboost").Pool(_features(values, categorical), label=target.values, weight=weights)
+
+
+def _features(values: npt.NDArray[Any], categorical: tuple[int, ...]) -> Any:
+    """Return the matrix as it is, or as CatBoost takes categories: numbers first, then bytes."""
+    values = np.ascontiguousarray(values, np.float32)
+    if not categorical:
+        return values
+    numeric = [position for position in range(values.shape[1]) if position not in categorical]
+    return library("catboost").FeaturesData(
+        num_feature_data=np.ascontiguousarray(values[:, numeric]) if numeric else None,
+        cat_feature_data=_as_bytes(values[:, categorical]),
+    )
+
+
+def _as_bytes(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.object_]:
+    known = ~np.isnan(codes)
+    most = int(codes.max(where=known, initial=-1))
+    words = np.array([*(b"%d" % code for code in range(most + 1)), _MISSING], dtype=object)
+    return words[np.where(known, codes, most + 1).astype(np.int64)]
+
+
+class _Reporter:
+    def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
+        self._report = report
+
+    def after_iteration(self, info: Any) -> bool:
+        seen = (info.metrics or {}).get("validation", {})
+        self._report(info.iteration - 1, {f"validation_{name}": values[-1] for name, values in seen.items()})
+        return True

@@ -1,0 +1,96 @@
+"""Linear models: fitted by scikit-learn, kept as plain numbers.
+
+What a fitted linear model is, is a table of coefficients. Kept as that it loads without scikit-learn,
+and it predicts a row the same to the bit whatever stands beside it, which a matrix product of BLAS
+does not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmp.modeling.engines import sklearn
+from mmp.modeling.engines.base import FitJob, Model, both_classes
+from mmp.modeling.state import read_arrays, write_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+_FILE = "model.npz"
+_BLOCK = 8192  # rows whose columns stay in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class LinearModel(Model):
+    """Coefficients of shape (n_outputs, n_features) and intercepts of shape (n_outputs,)."""
+
+    engine = "linear"
+    coefficients: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
+    intercepts: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+
+    def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        blocks = range(0, len(values), _BLOCK)
+        scores = np.concatenate([self._scores(values[start : start + _BLOCK]) for start in blocks], axis=1)
+        if not self.n_classes:
+            return np.ascontiguousarray(scores[0])
+        if len(scores) == 1:
+            return both_classes(np.exp(-np.logaddexp(0.0, -scores[0])))
+        return _softmax(scores)
+
+    def _scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Add feature by feature, so that every row goes through the same operations."""
+        scores = np.repeat(self.intercepts[:, None], len(values), axis=1)
+        for column, weights in zip(np.ascontiguousarray(values.T), self.coefficients.T, strict=True):
+            scores += weights[:, None] * column
+        return scores
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        write_arrays(folder / _FILE, {"coefficients": self.coefficients, "intercepts": self.intercepts})
+        return {}
+
+
+def fit(job: FitJob) -> LinearModel:
+    """Fit the estimator and keep its coefficients."""
+    estimator = sklearn.fitted(job)
+    coefficients = np.atleast_2d(np.asarray(estimator.coef_, np.float64))
+    return LinearModel(
+        job.target.n_classes,
+        coefficients.shape[1],
+        job.threads,
+        coefficients=coefficients,
+        intercepts=np.zeros(len(coefficients)) + np.asarray(estimator.intercept_, np.float64),
+    )
+
+
+def load(
+    folder: Path, meta: Mapping[str, Any], *, trust: Collection[str] = (), n_threads: int = 1
+) -> LinearModel:
+    """Read the coefficients."""
+    arrays = read_arrays(folder / _FILE)
+    return LinearModel(
+        meta["n_classes"],
+        meta["n_features"],
+        n_threads,
+        coefficients=arrays["coefficients"],
+        intercepts=arrays["intercepts"],
+    )
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what scikit-learn raises."""
+    return sklearn.errors()
+
+
+def _softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return probabilities of shape (n_rows, n_classes) from scores of shape (n_classes, n_rows)."""
+    powers = np.exp(scores - scores.max(axis=0))
+    total = np.zeros(scores.shape[1])
+    for power in powers:
+        total += power
+    return np.ascontiguousarray((powers / total).T)

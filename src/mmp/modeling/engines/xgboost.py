@@ -1,0 +1,136 @@
+"""XGBoost through its native interface: the same trees as `XGBClassifier`, without scikit-learn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmp.errors import SettingsError
+from mmp.modeling.engines.base import FitJob, Model, both_classes
+from mmp.modeling.lean import library
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
+    from pathlib import Path
+
+    import numpy.typing as npt
+
+    from mmp.modeling.pipeline import Matrix
+    from mmp.modeling.target import Target
+
+_FILE = "model.ubj"
+_ROUNDS = 100  # the library's own default
+
+
+@dataclass(frozen=True, eq=False)
+class XGBoostModel(Model):
+    """A booster."""
+
+    engine = "xgboost"
+    booster: Any = None
+
+    def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        self.booster.set_param({"nthread": self._threads_for(values)})
+        output = self.booster.inplace_predict(values)
+        if self.n_classes == 2 and output.ndim == 1:
+            return both_classes(output)
+        return np.asarray(output, np.float64)
+
+    def _save(self, folder: Path) -> dict[str, Any]:
+        self.booster.save_model(folder / _FILE)
+        return {}
+
+
+def fit(job: FitJob) -> XGBoostModel:
+    """Fit a booster and cut off the trees behind the best round, if the fit stopped early."""
+    xgboost = library("xgboost")
+    params = _native(job)
+    rounds = params.pop("n_estimators", None) or _ROUNDS
+    train = _dmatrix(job.train, job.target, params, weight=job.weights)
+    watched, seen = [], {}  # type: list[Any], dict[str, dict[str, list[float]]]
+    if job.validation:
+        watched = [(_dmatrix(*job.validation, params, ref=train), "validation")]
+    booster = xgboost.train(
+        params,
+        train,
+        rounds,
+        evals=watched,
+        evals_result=seen,
+        early_stopping_rounds=job.stopping.rounds if job.stopping else None,
+        callbacks=[_reporter(job.on_iteration)] if job.on_iteration else None,
+        verbose_eval=False,
+    )
+    best = booster.best_iteration if job.stopping else None
+    return XGBoostModel(
+        job.target.n_classes,
+        job.train.values.shape[1],
+        job.threads,
+        best,
+        {f"validation_{name}": tuple(values) for name, values in seen.get("validation", {}).items()},
+        booster=booster if best is None else booster[: best + 1],
+    )
+
+
+def load(
+    folder: Path, meta: Mapping[str, Any], *, trust: Collection[str] = (), n_threads: int = 1
+) -> XGBoostModel:
+    """Read a booster."""
+    booster = library("xgboost").Booster(model_file=folder / _FILE)
+    return XGBoostModel(meta["n_classes"], meta["n_features"], n_threads, booster=booster)
+
+
+def errors() -> tuple[type[Exception], ...]:
+    """Return what XGBoost raises."""
+    return library("xgboost").core.XGBoostError, ValueError, TypeError
+
+
+def _native(job: FitJob) -> dict[str, Any]:
+    params = {"objective": None} | dict(job.params) | {"nthread": job.threads, "seed": job.seed}
+    if params.get("booster") == "gblinear":
+        raise SettingsError(
+            "XGBoost's 'gblinear' booster is not supported: it predicts without trees.",
+            hint="Use sklearn.linear_model.LogisticRegression or LinearRegression.",
+        )
+    if job.stopping and job.stopping.metric:
+        params["eval_metric"] = job.stopping.metric
+    classes = job.target.n_classes
+    if classes > 2:  # as XGBClassifier does
+        params["objective"] = None
+    if str(params["objective"]).startswith("multi:") or classes > 2:
+        params |= {"objective": "multi:softprob", "num_class": classes}
+    params["objective"] = params["objective"] or ("binary:logistic" if classes else "reg:squarederror")
+    return params
+
+
+def _dmatrix(
+    matrix: Matrix,
+    target: Target,
+    params: Mapping[str, Any],
+    *,
+    weight: npt.NDArray[np.float64] | None = None,
+    ref: Any = None,
+) -> Any:
+    xgboost = library("xgboost")
+    types = ["c" if position in matrix.categorical else "q" for position in range(matrix.values.shape[1])]
+    common = {
+        "label": target.values,
+        "weight": weight,
+        "feature_types": types if matrix.categorical else None,
+        "enable_categorical": bool(matrix.categorical),
+        "nthread": params["nthread"],
+    }
+    if params.get("tree_method") in {None, "auto", "hist"}:
+        max_bin = params.get("max_bin")
+        return xgboost.QuantileDMatrix(matrix.values, ref=ref, max_bin=max_bin, **common)
+    return xgboost.DMatrix(matrix.values, **common)
+
+
+def _reporter(report: Callable[[int, Mapping[str, float]], None]) -> Any:
+    class Reporter(library("xgboost").callback.TrainingCallback):  # type: ignore[misc]
+        def after_iteration(self, _model: Any, epoch: int, evals_log: Any) -> bool:
+            report(epoch, {f"validation_{k}": v[-1] for k, v in evals_log.get("validation", {}).items()})
+            return False
+
+    return Reporter()
