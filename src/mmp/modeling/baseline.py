@@ -1,7 +1,6 @@
 """What the training data looked like, as a plain value that goes with the model.
 
-Drift is measured against it and golden rows are drawn from it, so it describes the raw columns,
-before any step, and holds no row.
+Drift is measured against it, so it describes the raw columns, before any step; it holds no row.
 
 A summary of numbers (integers, floats, and timestamps as microseconds)::
 
@@ -10,7 +9,7 @@ A summary of numbers (integers, floats, and timestamps as microseconds)::
 
 A value belongs to the first bin whose edge is not below it; what is above the last edge has
 a bin of its own, so there is a bin for every number: ``searchsorted(edges, values)``. A summary of
-categories (text, booleans, classes)::
+categories (text, booleans, and classes, whose kind is ``class``)::
 
     {"kind": "text", "n_rows": 1000, "missing": 0.0, "n_distinct": 812,
      "categories": ["a", …], "shares": [0.3, …], "other": 0.2}
@@ -24,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmp.modeling.columns import Column
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.data.table import ColumnSpec
-    from mmp.modeling.columns import Column, Columns
+    from mmp.modeling.columns import Columns
     from mmp.modeling.target import Target
 
     Summary = dict[str, Any]
@@ -83,7 +83,6 @@ def describe(column: Column) -> Summary:
 
     Examples
     --------
-    >>> from mmp.modeling.columns import Column
     >>> summary = describe(Column("integer", np.array([1, 1, 1, 5]), np.array([True, True, True, False])))
     >>> summary["missing"], summary["min"], summary["max"]
     (0.25, 1, 1)
@@ -102,25 +101,21 @@ def describe(column: Column) -> Summary:
 
 def _target(target: Target) -> Summary:
     if target.kind == "regression":
-        return _described("float", target.values)
+        return describe(Column("float", target.values))
     return _classes(target, target.values)
 
 
 def _predictions(target: Target, output: npt.NDArray[np.float64], threshold: float) -> dict[str, Summary]:
     if target.kind == "regression":
-        return {"prediction": _described("float", output)}
+        return {"prediction": describe(Column("float", output))}
     decided = decide(output, threshold=threshold, positive=target.positive)
     if target.positive is not None:
         scores = {"probability": output[:, target.positive]}
     else:
         names = class_names(target.classes)
         scores = {f"probability_{name}": output[:, code] for code, name in enumerate(names)}
-    described = {name: _described("float", values) for name, values in scores.items()}
+    described = {name: describe(Column("float", values)) for name, values in scores.items()}
     return {"prediction": _classes(target, decided), **described}
-
-
-def _described(kind: str, values: npt.NDArray[Any]) -> Summary:
-    return {"kind": kind, "n_rows": len(values), "missing": 0.0, **_numbers(values)}
 
 
 def _classes(target: Target, codes: npt.NDArray[np.integer]) -> Summary:
@@ -134,9 +129,7 @@ def _numbers(values: npt.NDArray[Any]) -> Summary:
     edges = _edges(ordered)
     counts = np.diff(np.searchsorted(ordered, edges, side="right"), prepend=0, append=len(ordered))
     low, high = ordered[[0, -1]].tolist()
-    scale = (
-        float(max(abs(low), abs(high))) or 1.0
-    )  # what is at most 1 cannot overflow when squared and summed
+    scale = float(max(abs(low), abs(high))) or 1.0  # squares and sums of large values would overflow
     scaled = ordered / scale
     return {
         "min": low,
