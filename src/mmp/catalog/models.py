@@ -269,7 +269,6 @@ _CATBOOST: dict[str, Any] = {
         """),
     "aliases": _aliases("""
         border_count: max_bin
-        custom_metric: custom_loss
         depth: max_depth
         iterations: n_estimators num_boost_round num_trees
         l2_leaf_reg: reg_lambda
@@ -283,7 +282,8 @@ _CATBOOST: dict[str, Any] = {
         """),
     "ignored": _words("allow_writing_files logging_level metric_period name silent verbose"),
     "reserved": _words("""
-        callback cat_features class_names class_weights classes_count data_partition device_config devices
+        callback cat_features class_names class_weights classes_count custom_loss data_partition
+        device_config devices
         dictionaries embedding_features eval_fraction feature_calcers feature_weights fixed_binary_splits
         gpu_cat_features_storage gpu_ram_part ignored_features input_borders metadata output_borders
         per_float_feature_quantization per_object_feature_penalties pinned_memory_size save_snapshot

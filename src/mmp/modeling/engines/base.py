@@ -126,7 +126,7 @@ class Model(ABC):
             )
         if not len(values):
             return np.empty((0, self.n_classes) if self.n_classes else (0,))
-        return self._predict(values)
+        return np.ascontiguousarray(self._predict(values))
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the estimator's own files into a folder and return, for JSON, what `load` wants to know."""

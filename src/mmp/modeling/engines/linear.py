@@ -38,7 +38,7 @@ class LinearModel(Model):
         blocks = range(0, len(values), _BLOCK)
         scores = np.concatenate([self._scores(values[start : start + _BLOCK]) for start in blocks], axis=1)
         if not self.n_classes:
-            return np.ascontiguousarray(scores[0])
+            return np.asarray(scores[0])
         if len(scores) == 1:
             return both_classes(np.exp(-np.logaddexp(0.0, -scores[0])))
         return _softmax(scores)
@@ -59,12 +59,12 @@ def fit(job: FitJob) -> LinearModel:
     """Fit the estimator and keep its coefficients."""
     estimator = sklearn.fitted(job)
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, np.float64))
+    intercepts = np.zeros(len(coefficients)) + np.asarray(estimator.intercept_, np.float64)
+    n_classes = job.target.n_classes
+    if n_classes and len(estimator.classes_) < n_classes:
+        coefficients, intercepts = _widened(coefficients, intercepts, estimator.classes_, n_classes)
     return LinearModel(
-        job.target.n_classes,
-        coefficients.shape[1],
-        job.threads,
-        coefficients=coefficients,
-        intercepts=np.zeros(len(coefficients)) + np.asarray(estimator.intercept_, np.float64),
+        n_classes, coefficients.shape[1], job.threads, coefficients=coefficients, intercepts=intercepts
     )
 
 
@@ -85,6 +85,21 @@ def load(
 def errors() -> tuple[type[Exception], ...]:
     """Return what scikit-learn raises."""
     return sklearn.errors()
+
+
+def _widened(
+    coefficients: npt.NDArray[np.float64],
+    intercepts: npt.NDArray[np.float64],
+    present: npt.NDArray[np.int64],
+    n_classes: int,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Give classes without training rows an output of their own, whose probability is 0."""
+    if len(coefficients) == 1:  # the second class against the first
+        coefficients = np.concatenate((np.zeros_like(coefficients), coefficients))
+        intercepts = np.concatenate(([0.0], intercepts))
+    wide = np.zeros((n_classes, coefficients.shape[1])), np.full(n_classes, -np.inf)
+    wide[0][present], wide[1][present] = coefficients, intercepts
+    return wide
 
 
 def _softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
