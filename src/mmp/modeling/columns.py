@@ -2,24 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from mmp.errors import DataError, MissingColumnsError
+from mmp.lookup import did_you_mean
+from mmp.modeling.values import CellError, Value, coerce_value, read, shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
-    from mmp.data.table import Kind
+    from mmp.data.table import ColumnSpec, Kind, Table
 
     Columns = Mapping[str, "Column"]
+    Rows = slice | npt.NDArray[np.integer[Any]]
 
-Value = float | int | bool | str | None
-"""One coerced cell: int, float, bool, text, int microseconds UTC for a timestamp, None where missing."""
+__all__ = [
+    "Column",
+    "Value",
+    "as_float",
+    "coerce",
+    "coerce_value",
+    "column_of",
+    "from_table",
+    "take",
+]
+
+_DTYPES: dict[str, str] = {
+    "int8": "i1", "int16": "i2", "int32": "i4", "int64": "i8",
+    "uint8": "u1", "uint16": "u2", "uint32": "u4", "uint64": "u8",
+    "halffloat": "f2", "float": "f4", "double": "f8",
+    "date32[day]": "M8[D]", "date64[ms]": "M8[ms]",
+}  # fmt: skip
+_STORED: dict[Kind, type[np.generic]] = {
+    "integer": np.int64,
+    "float": np.float64,
+    "boolean": np.bool_,
+    "timestamp": np.int64,
+}
+_BAD_CELLS_SHOWN = 5
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One typed column.
 
@@ -45,3 +75,302 @@ class Column:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def take(self, rows: Rows) -> Column:
+        """Return the column of some rows: a slice without copying, or positions."""
+        valid = None if self.valid is None else self.valid[rows]
+        return Column(self.kind, self.values[rows], valid, self.vocabulary)
+
+    def missing(self) -> npt.NDArray[np.bool_]:
+        """Return True where the value is missing."""
+        return np.zeros(len(self), np.bool_) if self.valid is None else ~self.valid
+
+    def has_missing(self) -> bool:
+        """Tell whether any value is missing."""
+        return self.valid is not None and not self.valid.all()
+
+    def to_list(self) -> list[Value]:
+        """Return the values as coerced cells, None where missing."""
+        if self.kind == "text":
+            return [None if code < 0 else self.vocabulary[code] for code in self.values.tolist()]
+        if self.valid is None:
+            cells: list[Value] = self.values.tolist()
+            return cells
+        return [
+            cell if here else None
+            for cell, here in zip(self.values.tolist(), self.valid.tolist(), strict=True)
+        ]
+
+
+def column_of(kind: Kind, cells: Sequence[Value]) -> Column:
+    """Make a column of coerced cells.
+
+    Examples
+    --------
+    >>> column_of("text", ["b", None, "a"]).values.tolist()
+    [0, -1, 1]
+    """
+    present = np.fromiter((cell is not None for cell in cells), np.bool_, len(cells))
+    valid = None if present.all() else present
+    if kind == "text":
+        codes: dict[Value, int] = {}
+        for cell in cells:
+            if cell is not None:
+                codes.setdefault(cell, len(codes))
+        values = np.fromiter((codes.get(cell, -1) for cell in cells), np.int32, len(cells))
+        return Column(kind, values, valid, tuple(str(text) for text in codes))
+    blank = np.nan if kind == "float" else 0
+    filled = np.fromiter((blank if cell is None else cell for cell in cells), _STORED[kind], len(cells))
+    return Column(kind, filled, valid)
+
+
+def take(columns: Columns, rows: Rows) -> dict[str, Column]:
+    """Return the columns of some rows: a slice, or positions in any order."""
+    return {name: column.take(rows) for name, column in columns.items()}
+
+
+def as_float(column: Column) -> npt.NDArray[np.float64]:
+    """Return numbers, booleans as 0 and 1, and timestamps in microseconds as float64, NaN where missing."""
+    if column.kind == "float":
+        return column.values
+    if column.kind == "text":
+        raise TypeError("text has no numbers")
+    numbers = column.values.astype(np.float64)
+    if column.valid is not None:
+        numbers[~column.valid] = np.nan
+    return numbers
+
+
+def from_table(table: Table, specs: Sequence[ColumnSpec]) -> dict[str, Column]:
+    """View columns of a table that was read by mmp; copies only booleans and floats with missing values.
+
+    Parameters
+    ----------
+    table : Table
+        Types are the ones `Table` promises.
+    specs : sequence of ColumnSpec
+        Which columns.
+    """
+    return {spec.name: _view(spec, _one_chunk(table.arrow.column(spec.name))) for spec in specs}
+
+
+def coerce(
+    specs: Sequence[ColumnSpec], source: pa.Table | Sequence[Mapping[str, object]], *, where: str = ""
+) -> dict[str, Column]:
+    """Read a table or records as the columns a model knows, by the rules of `values.coerce_value`.
+
+    Parameters
+    ----------
+    specs : sequence of ColumnSpec
+        The columns; others in the source are passed over, and their order does not matter.
+    source : pyarrow.Table or sequence of mappings
+        Any Arrow types, or one mapping a row.
+    where : str
+        Where the source is from, for messages.
+
+    Raises
+    ------
+    MissingColumnsError
+        Names all columns that are not there and the nearest ones that are.
+    DataError
+        Names every column with cells that do not fit, the rows and the values.
+    """
+    if isinstance(source, Sequence):
+        _require(specs, _common_names(source), where)
+        read_columns = {spec.name: _read_cells(spec, [row[spec.name] for row in source]) for spec in specs}
+    else:
+        _require(specs, source.column_names, where)
+        read_columns = {spec.name: _read_arrow(spec, _one_chunk(source.column(spec.name))) for spec in specs}
+    bad = {name: read_column.bad for name, read_column in read_columns.items() if read_column.bad}
+    if bad:
+        raise _bad_cells(bad, where)
+    return {name: read_column.column for name, read_column in read_columns.items()}
+
+
+class _BadCell(NamedTuple):
+    rows: npt.NDArray[np.int64]
+    value: object
+    reason: str
+
+
+class _Read(NamedTuple):
+    column: Column
+    bad: list[_BadCell]
+
+
+def _require(specs: Sequence[ColumnSpec], present: Sequence[str], where: str) -> None:
+    there = set(present)
+    absent = [spec.name for spec in specs if spec.name not in there]
+    if not absent:
+        return
+    names = ", ".join(f"'{name}'" for name in absent)
+    hints = [f"'{name}': {hint}" for name in absent if (hint := did_you_mean(name, present))]
+    raise MissingColumnsError(
+        f"Column {names} is missing." if len(absent) == 1 else f"Columns {names} are missing.",
+        hint="; ".join(hints) or f"What is there: {', '.join(present) or 'nothing'}.",
+        where=where,
+    )
+
+
+def _common_names(records: Sequence[Mapping[str, object]]) -> list[str]:
+    """Return the names that every record has, in the order of the first."""
+    if not records:
+        return []
+    return [name for name in records[0] if all(name in record for record in records)]
+
+
+def _bad_cells(bad: Mapping[str, Sequence[_BadCell]], where: str) -> DataError:
+    sentences = []
+    for name, cells in bad.items():
+        count = sum(len(cell.rows) for cell in cells)
+        listed = ", ".join(
+            f"row {cell.rows[0]}: {shown(cell.value)} {cell.reason}" for cell in cells[:_BAD_CELLS_SHOWN]
+        )
+        more = f" ({count} cells in all)" if count > min(len(cells), _BAD_CELLS_SHOWN) else ""
+        sentences.append(f"Column '{name}', {listed}{more}.")
+    return DataError(
+        " ".join(sentences),
+        hint="Mend the values, or leave the cells empty where that is meant.",
+        where=where,
+    )
+
+
+def _read_cells(spec: ColumnSpec, cells: Sequence[object]) -> _Read:
+    """Read cell by cell; a refused one becomes missing and is told."""
+    values: list[Value] = []
+    bad: list[_BadCell] = []
+    for row, cell in enumerate(cells):
+        try:
+            values.append(read(spec, cell))
+        except CellError as reason:
+            values.append(None)
+            bad.append(_BadCell(np.array([row]), cell, str(reason)))
+    return _Read(column_of(spec.kind, values), bad)
+
+
+def _read_distinct(spec: ColumnSpec, distinct: Sequence[object], codes: npt.NDArray[Any]) -> _Read:
+    """Read each distinct value once; a code of -1 is a missing cell."""
+    column, bad = _read_cells(spec, [*distinct, None])
+    spread = column.take(codes)
+    found = [_BadCell(np.flatnonzero(codes == cell.rows[0]), cell.value, cell.reason) for cell in bad]
+    return _Read(spread, [cell for cell in found if len(cell.rows)])
+
+
+def _read_arrow(spec: ColumnSpec, array: pa.Array) -> _Read:
+    import pyarrow as pa
+
+    kind = array.type
+    if pa.types.is_null(kind):
+        return _read_cells(spec, [None] * len(array))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        array = array.cast(pa.string()).dictionary_encode()
+        kind = array.type
+    if pa.types.is_dictionary(kind):
+        codes, valid = _fixed(array.indices)
+        codes = codes if valid is None else np.where(valid, codes, -1)
+        return _read_distinct(spec, array.dictionary.to_pylist(), codes)
+    if pa.types.is_boolean(kind) or pa.types.is_timestamp(kind) or str(kind) in _DTYPES:
+        return _read_fixed(spec, *_fixed(array))
+    return _read_cells(spec, array.to_pylist())
+
+
+def _read_fixed(spec: ColumnSpec, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None) -> _Read:
+    """Read numbers, booleans and moments: in one go where that is safe, else each distinct value once."""
+    if values.dtype.kind == "f":
+        values = values.astype(np.float64, copy=False)
+        valid = _and(valid, ~np.isnan(values))
+    elif values.dtype.kind == "M":
+        valid = _and(valid, ~np.isnat(values))
+    column = _converted(spec.kind, values, valid)
+    if column is not None:
+        return _Read(column, [])
+    present = np.arange(len(values)) if valid is None else np.flatnonzero(valid)
+    distinct, inverse = np.unique(values[present], return_inverse=True)
+    codes = np.full(len(values), -1, np.int64)
+    codes[present] = inverse
+    return _read_distinct(spec, list(distinct) if values.dtype.kind == "M" else distinct.tolist(), codes)
+
+
+def _converted(kind: Kind, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None) -> Column | None:
+    """Convert a whole array where every cell surely fits; None where cells must be looked at."""
+    made: npt.NDArray[Any] | None = None
+    match kind, values.dtype.kind:
+        case "integer", "i":
+            made = values.astype(np.int64, copy=False)
+        case "integer", "u" if values.dtype.itemsize < 8:
+            made = values.astype(np.int64)
+        case "integer", "f":
+            made = _whole(values, valid)
+        case "float", "i" | "u" | "f":
+            made = _finite(values, valid)
+        case "boolean", "b":
+            made = values
+        case "timestamp", "M":
+            made = values.astype("M8[us]").view(np.int64)
+    return None if made is None else Column(kind, made, valid)
+
+
+def _whole(
+    values: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.int64] | None:
+    """Return floats as integers, None where one is not."""
+    filled = values if valid is None else np.where(valid, values, 0.0)
+    if not (np.abs(filled) < 2.0**63).all():
+        return None
+    integers = filled.astype(np.int64)
+    return integers if (integers == filled).all() else None
+
+
+def _finite(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64] | None:
+    """Return numbers as floats with NaN where missing, None where one is infinite."""
+    floats = values.astype(np.float64, copy=False)
+    if np.isinf(floats).any():
+        return None
+    return floats if valid is None else np.where(valid, floats, np.nan)
+
+
+def _and(first: npt.NDArray[np.bool_] | None, second: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_] | None:
+    both = second if first is None else first & second
+    return None if both.all() else both
+
+
+def _view(spec: ColumnSpec, array: pa.Array) -> Column:
+    if spec.kind == "text":
+        codes, valid = _fixed(array.indices)
+        codes = codes if valid is None else np.where(valid, codes, np.int32(-1))
+        return Column("text", codes, valid, tuple(array.dictionary.to_pylist()))
+    values, valid = _fixed(array)
+    if spec.kind == "float" and valid is not None:
+        values = np.where(valid, values, np.nan)
+    return Column(spec.kind, values.view(_STORED[spec.kind]), valid)
+
+
+def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    if column.num_chunks == 1:
+        return column.chunk(0)
+    return column.unify_dictionaries().combine_chunks()
+
+
+def _fixed(array: pa.Array) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_] | None]:
+    """View an Arrow array of a fixed width as NumPy; its own `to_numpy` would import pandas."""
+    validity, data = array.buffers()
+    valid = None
+    if array.null_count:
+        valid = _bits(validity, array.offset, len(array))
+    if str(array.type) == "bool":
+        return _bits(data, array.offset, len(array)), valid
+    dtype = _DTYPES.get(str(array.type)) or f"M8[{array.type.unit}]"
+    stored = np.dtype(dtype if dtype != "M8[D]" else "i4")
+    if data is None:
+        return np.zeros(len(array), np.dtype(dtype)), valid
+    values = np.frombuffer(data, stored, len(array), array.offset * stored.itemsize)
+    return (values.astype(np.int64).view("M8[D]") if dtype == "M8[D]" else values), valid
+
+
+def _bits(buffer: pa.Buffer | None, offset: int, length: int) -> npt.NDArray[np.bool_]:
+    if buffer is None:
+        return np.zeros(length, np.bool_)
+    packed = np.frombuffer(buffer, np.uint8)
+    start = offset // 8
+    bits = np.unpackbits(packed[start : (offset + length + 7) // 8], bitorder="little")
+    return bits[offset - start * 8 :][:length].view(np.bool_)

@@ -1,0 +1,255 @@
+"""From typed columns to the matrix that an estimator takes: fitted once, the same for many rows and for one.
+
+A fitted pipeline is a list of ops (`mmp.modeling.ops`) over the input columns and the list of the
+variables that become features.
+
+Policy, the same for every library:
+
+- The matrix is float32 or float64 as the model's row of the catalog says. Every cell is a float64
+  first; what is beyond the range of float32 becomes its largest finite number. Missing is NaN.
+- Integers and booleans become floats. Text that no step encoded becomes a category code where the
+  model has native categories, with codes in sorted order of the training rows' texts; missing and
+  unseen texts are NaN. Elsewhere it is an error, as are timestamps.
+- Unseen categories: all zeros from ``one_hot_encoder``, -1 from ``ordinal_encoder``, the overall mean
+  from ``target_encoder``. Missing values are a category of their own for the encoders where the
+  training rows had any (NaN from ``ordinal_encoder``), else they are unseen.
+- A column without a single value in the training rows is left out of the inputs.
+- Names of features: the column's name where it stays one column; ``column=category`` and ``column is
+  missing`` for 0/1 columns, ``column.part`` for parts of a timestamp, ``column:class`` for a target
+  mean of several classes. A name that is taken gets the first free number: ``column=category (2)``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmp.data.table import ColumnSpec
+from mmp.errors import DataError
+from mmp.modeling import ops as operations
+from mmp.modeling.program import assemble, saturate
+from mmp.modeling.steps import fit_function, select
+from mmp.modeling.steps.encode import category_codes
+from mmp.modeling.training import Training
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from mmp.modeling.columns import Column, Columns
+    from mmp.modeling.ops import Op, RowFunction
+    from mmp.modeling.program import Dtype
+    from mmp.modeling.steps.base import StepSettings
+    from mmp.modeling.target import Target
+    from mmp.modeling.values import Value
+
+
+@dataclass(frozen=True, eq=False)
+class Matrix:
+    """What an estimator takes.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_rows, n_features)
+        In C order; NaN where missing.
+    names : tuple of str
+        The features' names, as the user knows the columns.
+    categorical : mapping of int to int
+        Position of each categorical feature and its number of levels; its values are codes from 0.
+    rows : ndarray of int64 or None
+        Positions of the rows that are left, where a step leaves out training rows.
+    """
+
+    values: npt.NDArray[Any]
+    names: tuple[str, ...]
+    categorical: Mapping[int, int] = field(default_factory=dict)
+    rows: npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FittedPipeline:
+    """Ops and the features they end in.
+
+    Parameters
+    ----------
+    inputs : tuple of ColumnSpec
+        The columns it reads.
+    ops : tuple of Op
+        In order; each variable is set once.
+    features : tuple of (str, str)
+        Name and variable of each feature.
+    categorical : mapping of int to int
+        Position of each categorical feature and its number of levels.
+    dtype : {"float32", "float64"}
+        Of the matrix.
+    """
+
+    inputs: tuple[ColumnSpec, ...]
+    ops: tuple[Op, ...]
+    features: tuple[tuple[str, str], ...]
+    categorical: Mapping[int, int]
+    dtype: Dtype
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return tuple(name for name, _ in self.features)
+
+    def matrix(self, columns: Columns) -> Matrix:
+        """Compute the features of any number of rows.
+
+        Parameters
+        ----------
+        columns : mapping of str to Column
+            At least the inputs, as `mmp.modeling.columns.coerce` gives them.
+        """
+        inputs = {spec.name: columns[spec.name] for spec in self.inputs}
+        values = assemble(self.ops, [variable for _, variable in self.features], inputs, self.dtype)
+        return Matrix(values, self.names, self.categorical)
+
+    def row(self, values: Mapping[str, Value]) -> npt.NDArray[Any]:
+        """Compute the features of one row of coerced cells, as an array of shape (1, n_features)."""
+        cells = dict(values)
+        for function in self._row_functions:
+            function(cells)
+        row = np.array([self._pick(cells)], np.float64)
+        if self.dtype == "float32":
+            with np.errstate(over="ignore"):
+                row = row.astype(np.float32)
+        saturate(row)
+        return row
+
+    @cached_property
+    def _row_functions(self) -> tuple[RowFunction, ...]:
+        return tuple(op.row_function() for op in self.ops)
+
+    @cached_property
+    def _pick(self) -> Any:
+        variables = [variable for _, variable in self.features]
+        return (
+            itemgetter(*variables)
+            if len(variables) > 1
+            else lambda cells: [cells[name] for name in variables]
+        )
+
+    def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
+        """Return what JSON holds and what npz holds."""
+        plain, arrays = [], {}
+        for position, op in enumerate(self.ops):
+            op_plain, op_arrays = op.to_state()
+            plain.append(op_plain)
+            arrays.update({f"{position}.{name}": array for name, array in op_arrays.items()})
+        state = {
+            "inputs": [{name: getattr(spec, name) for name in ColumnSpec.__slots__} for spec in self.inputs],
+            "ops": plain,
+            "features": [list(feature) for feature in self.features],
+            "categorical": [list(item) for item in self.categorical.items()],
+            "dtype": self.dtype,
+        }
+        return state, arrays
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> FittedPipeline:
+        """Rebuild a pipeline from `to_state`."""
+        ops = []
+        for position, plain in enumerate(state["ops"]):
+            own = f"{position}."
+            ops.append(
+                operations.from_state(
+                    plain,
+                    {key.removeprefix(own): array for key, array in arrays.items() if key.startswith(own)},
+                )
+            )
+        return cls(
+            inputs=tuple(ColumnSpec(**spec) for spec in state["inputs"]),
+            ops=tuple(ops),
+            features=tuple((name, variable) for name, variable in state["features"]),
+            categorical=dict(state["categorical"]),
+            dtype=state["dtype"],
+        )
+
+
+def fit(
+    steps: Sequence[StepSettings],
+    columns: Columns,
+    specs: Sequence[ColumnSpec],
+    target: Target,
+    *,
+    seed: int,
+    dtype: Dtype,
+    native_categories: bool,
+) -> tuple[FittedPipeline, Matrix]:
+    """Fit steps on training rows.
+
+    Parameters
+    ----------
+    steps : sequence of step settings
+        In the order of the recipe.
+    columns : mapping of str to Column
+        The training rows' columns.
+    specs : sequence of ColumnSpec
+        The features among them.
+    target : Target
+        Of the same rows.
+    seed : int
+        Drives every random choice.
+    dtype : {"float32", "float64"}
+        Of the matrix.
+    native_categories : bool
+        Whether the model takes category codes.
+
+    Returns
+    -------
+    FittedPipeline
+        For every other row.
+    Matrix
+        The training rows' features; what steps learned from the target is out of fold here.
+
+    Raises
+    ------
+    DataError
+        Where a step names a column that is not there or that does not suit it, and where text or a
+        timestamp is left that the model cannot take.
+    """
+    inputs = tuple(spec for spec in specs if _has_values(columns[spec.name]))
+    training = Training({spec.name: columns[spec.name] for spec in inputs}, target, seed)
+    for step in steps:
+        training.add(fit_function(step)(step, select(step, training), training))
+    categorical = _encode_the_rest(training, native=native_categories)
+    variables = [training.variables[name] for name in training]
+    fitted = FittedPipeline(
+        inputs, tuple(training.ops), tuple(zip(training, variables, strict=True)), categorical, dtype
+    )
+    values = assemble(training.own_ops, variables, training.leaves, dtype)
+    return fitted, Matrix(values, fitted.names, categorical, training.rows)
+
+
+def _has_values(column: Column) -> bool:
+    return column.valid is None or bool(column.valid.any())
+
+
+def _encode_the_rest(training: Training, *, native: bool) -> dict[int, int]:
+    """Give text that is left its codes, and return the categorical features' positions and levels."""
+    categorical = {}
+    for position, name in enumerate(list(training)):
+        kind = training.kind(name)
+        if kind == "timestamp":
+            raise DataError(
+                f"The column '{name}' holds timestamps, which a model cannot take as they are.",
+                hint="Add the step datetime_features, or leave the column out of feature_columns.",
+            )
+        if kind == "text" and not native:
+            raise DataError(
+                f"The column '{name}' holds text, which this model cannot take as it is.",
+                hint="Add one of the steps one_hot_encoder, ordinal_encoder and target_encoder for it.",
+            )
+        if kind == "text":
+            codes = category_codes(name, training[name])
+            training.add(codes.fitted)
+            categorical[position] = codes.n_levels
+    return categorical
