@@ -60,7 +60,7 @@ def connect(settings: StoreSettings) -> Store:
         artifact_root = path_uri(Path(artifact_root).absolute())
     if _prepared(path, artifact_root) in sqlite.KNOWN_REVISIONS:
         return sqlite.SqliteStore(path, artifact_root=artifact_root, s3_endpoint_url=settings.s3_endpoint_url)
-    return _client(f"sqlite:///{path.absolute()}", settings, artifact_root)
+    return _client(sqlite.database_uri(path), settings, artifact_root)
 
 
 def _server(uri: str, settings: StoreSettings) -> Store:
@@ -98,7 +98,7 @@ def _database_path(uri: str) -> Path | None:
     """Return the SQLite file that a URI or a path names; None where it names something else."""
     if uri.startswith("sqlite"):
         named = _SQLITE.fullmatch(uri)
-        path = named["path"][1:] if named else ""
+        path = unquote(named["path"][1:]) if named else ""
         if path in {"", ":memory:"}:
             raise TrackingError(
                 f"{uri} names no file that can keep runs.", hint=f"Write mlflow.tracking_uri: {DEFAULT_URI}"
@@ -198,7 +198,7 @@ def _made_by_mlflow(path: Path, artifact_root: str) -> None:
         " SqlAlchemyStore(*sys.argv[1:])"
     )
     made = subprocess.run(  # noqa: S603 - our own interpreter and our own code
-        [sys.executable, "-c", code, f"sqlite:///{path.absolute()}", artifact_root],
+        [sys.executable, "-c", code, sqlite.database_uri(path), artifact_root],
         env={**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"},
         capture_output=True,
         text=True,

@@ -146,6 +146,8 @@ class Server:
                 self.close()
                 again = repeatable or not failed.may_be_done
                 if not again or time.monotonic() + pause > deadline:
+                    # Whoever calls next, to write down that this failed, should not wait as long again.
+                    self._was_reached = False
                     raise self._unreachable(failed.cause) from failed.cause
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_S)

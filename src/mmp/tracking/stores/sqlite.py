@@ -65,7 +65,7 @@ class SqliteStore(RunFiles):
 
     def __init__(self, path: Path, *, artifact_root: str, s3_endpoint_url: str | None = None) -> None:
         self.path = path.absolute()
-        self.uri = f"sqlite:///{self.path}"
+        self.uri = database_uri(self.path)
         self.artifact_root = artifact_root
         self._s3_endpoint_url = s3_endpoint_url
         self._places: dict[str, Place] = {}
@@ -383,6 +383,17 @@ def create(path: Path, known: str, artifact_root: str) -> None:
             (f"{artifact_root.rstrip('/')}/0", now, now),
         )
         db.execute("COMMIT")
+
+
+def database_uri(path: Path) -> str:
+    """Return the URI by which MLflow opens a database.
+
+    Examples
+    --------
+    >>> database_uri(Path("/data/50%/mlflow.db"))
+    'sqlite:////data/50%25/mlflow.db'
+    """
+    return f"sqlite:///{str(path.absolute()).replace('%', '%25').replace('?', '%3F')}"
 
 
 def default_artifact_root(path: Path) -> str:
