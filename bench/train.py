@@ -64,7 +64,9 @@ def measure(command: list[str], folder: Path, **environment: str) -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024)
 
 
-def alternate(ours: list[str], theirs: list[str], folder: Path, repeats: int) -> tuple[list[Cost], list[Cost]]:
+def alternate(
+    ours: list[str], theirs: list[str], folder: Path, repeats: int
+) -> tuple[list[Cost], list[Cost]]:
     """Run both in turn, so that a busy moment of the machine meets both."""
     measured: tuple[list[Cost], list[Cost]] = ([], [])
     for command in (ours, theirs):
@@ -82,7 +84,9 @@ def median(costs: list[Cost], field: str) -> float:
 def row(name: str, ours: float, theirs: float, unit: str) -> dict[str, Any]:
     ratio, bar = ours / theirs, BARS.get(name)
     verdict = "" if bar is None else ("ok" if ratio <= bar else "MISSED")
-    print(f"{name:<38} {ours:>9.3f} {theirs:>9.3f} {unit:<4} {ratio:>7.2f}x {f'<= {bar}x' if bar else '':>9} {verdict}")
+    print(
+        f"{name:<38} {ours:>9.3f} {theirs:>9.3f} {unit:<4} {ratio:>7.2f}x {f'<= {bar}x' if bar else '':>9} {verdict}"
+    )
     return {"name": name, "ours": ours, "reference": theirs, "unit": unit, "ratio": ratio, "bar": bar}
 
 
@@ -90,7 +94,9 @@ def table(size: str) -> Path:
     path = DATA / f"churn_{size}.parquet"
     if not path.exists():
         generate = [sys.executable, str(HERE / "reference" / "gen_data.py"), "--rows", str(ROWS[size])]
-        subprocess.run([*generate, "--out", str(DATA), "--name", path.stem, "--formats", "parquet"], check=True)
+        subprocess.run(
+            [*generate, "--out", str(DATA), "--name", path.stem, "--formats", "parquet"], check=True
+        )
     return path
 
 
@@ -114,7 +120,15 @@ def train(mmp: str, size: str, folder: Path, repeats: int) -> list[dict[str, Any
     data = str(table(size))
     ours = [mmp, "train", "-r", str(RECIPE), "-d", data]
     reference = [sys.executable, str(HERE / "reference" / "train_handwritten.py"), "--impl", "sklearn"]
-    theirs = [*reference, "--data", data, "--mlflow", f"sqlite:///{folder}/reference.db", "--out", str(folder / "hw")]
+    theirs = [
+        *reference,
+        "--data",
+        data,
+        "--mlflow",
+        f"sqlite:///{folder}/reference.db",
+        "--out",
+        str(folder / "hw"),
+    ]
     a, b = alternate(ours, theirs, folder, repeats)
     return [
         row(f"train {size}", median(a, "cpu_s"), median(b, "cpu_s"), "CPU"),
@@ -137,11 +151,17 @@ def fit_seconds(spin_count: str | None, repeats: int) -> float:
         "d = xgboost.QuantileDMatrix(X, y, nthread=2); p = dict(nthread=2, max_depth=6, objective='binary:logistic')\n"
         "t = time.perf_counter(); xgboost.train(p, d, 200); print(time.perf_counter() - t)\n"
     )
-    environment = {key: value for key, value in os.environ.items() if key not in {"GOMP_SPINCOUNT", "OMP_NUM_THREADS"}}
+    environment = {
+        key: value for key, value in os.environ.items() if key not in {"GOMP_SPINCOUNT", "OMP_NUM_THREADS"}
+    }
     if spin_count:
         environment["GOMP_SPINCOUNT"] = spin_count
     seconds = [
-        float(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=True).stdout)
+        float(
+            subprocess.run(
+                [sys.executable, "-c", code], env=environment, capture_output=True, check=True
+            ).stdout
+        )
         for _ in range(repeats)
     ]
     return statistics.median(seconds)
@@ -167,7 +187,9 @@ def noise(repeats: int) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sizes", default="10k,200k,1m")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--only", default="startup,train,noise")
@@ -175,7 +197,9 @@ def main() -> None:
     parts = chosen.only.split(",")
     mmp = shutil.which("mmp", path=str(Path(sys.executable).parent))
     if mmp is None:
-        raise SystemExit("mmp is not installed in this environment; run `make demo` first, then .venv/bin/python bench/train.py")
+        raise SystemExit(
+            "mmp is not installed in this environment; run `make demo` first, then .venv/bin/python bench/train.py"
+        )
     folder = OUT / f"work-{os.getpid()}"
     folder.mkdir(parents=True)
     print(f"{'':<38} {'mmp':>9} {'reference':>9}")

@@ -55,7 +55,9 @@ def options(node: dict[str, Any], definitions: dict[str, Any]) -> list[dict[str,
     return [section for part in found for section in options(part, definitions)]
 
 
-def rows(section: dict[str, Any], definitions: dict[str, Any], prefix: str, seen: frozenset[str]) -> list[str]:
+def rows(
+    section: dict[str, Any], definitions: dict[str, Any], prefix: str, seen: frozenset[str]
+) -> list[str]:
     """Return one line a key, depth first."""
     lines = []
     for name, value in section["properties"].items():
@@ -85,7 +87,9 @@ def tables_page() -> str:
     for name in TABLES:
         header, body = table(name)
         parts.append(f"\n## {name}\n\n| {' | '.join(header)} |\n|{'---|' * len(header)}\n")
-        parts += [f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in body]
+        parts += [
+            f"| {' | '.join(str(cell).replace('|', chr(92) + '|') for cell in line)} |\n" for line in body
+        ]
     return "".join(parts)
 
 

@@ -19,7 +19,9 @@ class Example(StrEnum):
 def main(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(help="The folder to make.")],
-    example: Annotated[Example, typer.Option("--example", help="Which table to start with.")] = Example.CANCER,
+    example: Annotated[
+        Example, typer.Option("--example", help="Which table to start with.")
+    ] = Example.CANCER,
 ) -> None:
     """Start a project that trains at once: configs, recipes, data, container files."""
     from mmp.pipelines.project import start_project

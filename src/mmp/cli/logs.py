@@ -41,7 +41,8 @@ def log_to(settings: Logging, name: str) -> Path:
         handler = logging.FileHandler(path, encoding="utf-8")
     except OSError as error:
         raise SettingsError(
-            f"The log folder {folder} cannot be written: {error.strerror}.", hint="Set logging.base_path in the config."
+            f"The log folder {folder} cannot be written: {error.strerror}.",
+            hint="Set logging.base_path in the config.",
         ) from error
     formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(name)s: %(message)s")
     formatter.converter = time.gmtime

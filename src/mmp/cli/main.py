@@ -54,7 +54,8 @@ class Verbs(TyperGroup):
             from mmp.lookup import did_you_mean
 
             raise UnknownNameError(
-                f"There is no command '{args[0]}'{did_you_mean(args[0], VERBS)}.", hint="`mmp --help` lists the commands."
+                f"There is no command '{args[0]}'{did_you_mean(args[0], VERBS)}.",
+                hint="`mmp --help` lists the commands.",
             )
         return super().resolve_command(ctx, args)
 

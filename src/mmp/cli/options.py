@@ -9,20 +9,34 @@ import typer
 
 from mmp.errors import SettingsError
 
-Recipe = Annotated[str, typer.Option("-r", "--recipe", "--recipe-file", "--recipe-path", help="The recipe (YAML).")]
+Recipe = Annotated[
+    str, typer.Option("-r", "--recipe", "--recipe-file", "--recipe-path", help="The recipe (YAML).")
+]
 Config = Annotated[
     str | None,
-    typer.Option("-c", "--config", "--config-path", help="The config; else $MMP_CONFIG, configs/$APP_ENV.yaml, configs/local.yaml."),
+    typer.Option(
+        "-c",
+        "--config",
+        "--config-path",
+        help="The config; else $MMP_CONFIG, configs/$APP_ENV.yaml, configs/local.yaml.",
+    ),
 ]
 Data = Annotated[
-    str | None, typer.Option("-d", "--data", "--data-path", help="The table, instead of the recipe's source_uri.")
+    str | None,
+    typer.Option("-d", "--data", "--data-path", help="The table, instead of the recipe's source_uri."),
 ]
-Params = Annotated[str | None, typer.Option("-p", "--params", help="Parameters of the source, as a JSON object.")]
+Params = Annotated[
+    str | None, typer.Option("-p", "--params", help="Parameters of the source, as a JSON object.")
+]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", help="Change one recipe key: --set model.hyperparameters.values.max_depth=4. Repeatable."),
+    typer.Option(
+        "--set", help="Change one recipe key: --set model.hyperparameters.values.max_depth=4. Repeatable."
+    ),
 ]
-RunId = Annotated[str, typer.Option("--run-id", help="A run id, `latest`, `best`, or an alias of the registered model.")]
+RunId = Annotated[
+    str, typer.Option("--run-id", help="A run id, `latest`, `best`, or an alias of the registered model.")
+]
 
 
 def parameters(text: str | None) -> dict[str, Any]:
@@ -38,9 +52,12 @@ def parameters(text: str | None) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise SettingsError(f"-p is not JSON: {error}.", hint="""Write it as -p '{"day": "2026-01-01"}'.""") from error
+        raise SettingsError(
+            f"-p is not JSON: {error}.", hint="""Write it as -p '{"day": "2026-01-01"}'."""
+        ) from error
     if not isinstance(value, dict):
         raise SettingsError(
-            f"-p must be a JSON object, not {type(value).__name__}.", hint="""Write it as -p '{"day": "2026-01-01"}'."""
+            f"-p must be a JSON object, not {type(value).__name__}.",
+            hint="""Write it as -p '{"day": "2026-01-01"}'.""",
         )
     return value

@@ -14,7 +14,11 @@ def main(
     run_id: options.RunId,
     rows: Annotated[
         str,
-        typer.Option("-i", "--input", help="A JSON object or list of objects, a .json, .csv or .parquet file, or - for stdin."),
+        typer.Option(
+            "-i",
+            "--input",
+            help="A JSON object or list of objects, a .json, .csv or .parquet file, or - for stdin.",
+        ),
     ],
     config: options.Config = None,
 ) -> None:

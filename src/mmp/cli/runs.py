@@ -23,8 +23,18 @@ def main(
     where = load_config(config)
     board = leaderboard(where.value, experiment=experiment, sort=sort, limit=limit)
     rows = [
-        [row.run_id[:8], row.name, row.experiment, row.status, row.started, row.model, *map(number, row.scores)]
+        [
+            row.run_id[:8],
+            row.name,
+            row.experiment,
+            row.status,
+            row.started,
+            row.model,
+            *map(number, row.scores),
+        ]
         for row in board.rows
     ]
     text = columns(rows, ["run", "name", "experiment", "status", "started (UTC)", "model", *board.metrics])
-    screen.result({"runs": [row.as_dict(board.metrics) for row in board.rows]}, text if rows else "no runs yet")
+    screen.result(
+        {"runs": [row.as_dict(board.metrics) for row in board.rows]}, text if rows else "no runs yet"
+    )

@@ -133,7 +133,10 @@ def columns(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
 
 
 def _numeric(text: str) -> bool:
-    return text.replace(",", "").lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit() or text in {"", "-"}
+    return text.replace(",", "").lstrip("-").replace(".", "", 1).replace("e-", "", 1).isdigit() or text in {
+        "",
+        "-",
+    }
 
 
 def number(value: float | None) -> str:

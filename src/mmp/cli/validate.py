@@ -16,7 +16,9 @@ def main(
     data: options.Data = None,
     params: options.Params = None,
     changes: options.Set = None,
-    no_data: Annotated[bool, typer.Option("--no-data", help="Check the settings only; read no table.")] = False,  # noqa: FBT002
+    no_data: Annotated[
+        bool, typer.Option("--no-data", help="Check the settings only; read no table.")
+    ] = False,  # noqa: FBT002
 ) -> None:
     """Check everything that can be checked without fitting: settings, names, columns, leakage, quality."""
     from mmp.pipelines.check import check

@@ -63,7 +63,10 @@ class Verdict:
 
     def _tell(self, code: str, message: str, hint: str, where: str) -> None:
         if self.screen.json:
-            print(to_json({"error": {"code": code, "message": message, "hint": hint, "where": where}}), flush=True)
+            print(
+                to_json({"error": {"code": code, "message": message, "hint": hint, "where": where}}),
+                flush=True,
+            )
             return
         place = f"{where}: " if where else ""
         print(f"{self.screen.paint('error:', 'error')} {place}{message}", file=sys.stderr)

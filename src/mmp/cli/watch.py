@@ -21,7 +21,9 @@ class Lines:
 
     def end(self, step: str, detail: str, seconds: float) -> None:
         """Write the step's line."""
-        self.screen.say(f"{self.screen.paint(f'{step:<10}', 'bold')} {detail}  {self.screen.paint(_time(seconds), 'dim')}")
+        self.screen.say(
+            f"{self.screen.paint(f'{step:<10}', 'bold')} {detail}  {self.screen.paint(_time(seconds), 'dim')}"
+        )
 
     def fail(self, step: str) -> None:
         """Leave the word to the error."""

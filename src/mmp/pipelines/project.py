@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
 _EXAMPLES = {
-    "cancer": {"task": "classification", "target": "diagnosis", "positive": "    positive_class: malignant\n"},
+    "cancer": {
+        "task": "classification",
+        "target": "diagnosis",
+        "positive": "    positive_class: malignant\n",
+    },
     "diabetes": {"task": "regression", "target": "progression", "positive": ""},
 }
 _KIND = {"classification": "Classifier", "regression": "Regressor"}
@@ -68,7 +72,9 @@ def start_project(path: Path, example: str) -> Project:
         The folder holds something already, or cannot be written.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise SettingsError(f"{path} is there already and not empty.", hint="Name a new folder, or empty this one.")
+        raise SettingsError(
+            f"{path} is there already and not empty.", hint="Name a new folder, or empty this one."
+        )
     contents = _contents(path.resolve().name, example)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -82,7 +88,9 @@ def start_project(path: Path, example: str) -> Project:
                 path.rmdir()
             made.rename(path)
     except OSError as error:
-        raise SettingsError(f"{path} cannot be written: {error.strerror}.", hint="Name a folder that you may write.") from error
+        raise SettingsError(
+            f"{path} cannot be written: {error.strerror}.", hint="Name a folder that you may write."
+        ) from error
     return Project(path, tuple(sorted(contents)), f"recipes/{example}_xgboost.yaml")
 
 
@@ -101,7 +109,9 @@ def _contents(name: str, example: str) -> dict[str, bytes]:
     for library, prefix in {**_LIBRARIES, **_FOREST}.items():
         stopping = _STOPPING if library in _LIBRARIES else ""
         model = {"library": library, "class_path": prefix + _KIND[words["task"]], "early_stopping": stopping}
-        contents[f"recipes/{example}_{library}.yaml"] = _fill(templates / "project" / "recipe.yaml", words | model)
+        contents[f"recipes/{example}_{library}.yaml"] = _fill(
+            templates / "project" / "recipe.yaml", words | model
+        )
     for kind in ("recipe", "config"):
         contents[f".mmp/schema/{kind}.json"] = json.dumps(schema(kind), indent=1, ensure_ascii=False).encode()
     contents[f"data/{example}.csv"] = (templates / "data" / f"{example}.csv").read_bytes()

@@ -11,19 +11,25 @@ Rows = tuple[list[str], list[list[str]]]
 
 
 def _models() -> Rows:
-    rows = [[row.class_path, row.task, row.extra, _yes(row.native_categories), _yes(row.handles_nulls)] for row in MODELS.values()]
+    rows = [
+        [row.class_path, row.task, row.extra, _yes(row.native_categories), _yes(row.handles_nulls)]
+        for row in MODELS.values()
+    ]
     return ["class_path", "task", "extra", "categories", "nulls"], rows
 
 
 def _metrics() -> Rows:
     better = {True: "higher", False: "lower"}
-    rows = [[m.name, ", ".join(m.tasks), better[m.greater_is_better], m.description] for m in METRICS.values()]
+    rows = [
+        [m.name, ", ".join(m.tasks), better[m.greater_is_better], m.description] for m in METRICS.values()
+    ]
     return ["metric", "task", "better", "description"], rows
 
 
 def _preprocessors() -> Rows:
     rows = [
-        [row.type, ", ".join(row.parameters), "yes" if row.available else "not yet", row.description] for row in STEPS.values()
+        [row.type, ", ".join(row.parameters), "yes" if row.available else "not yet", row.description]
+        for row in STEPS.values()
     ]
     return ["type", "parameters", "available", "description"], rows
 
@@ -41,7 +47,10 @@ def _evaluators() -> Rows:
 
 
 def _tasks() -> Rows:
-    rows = [[task.name, ", ".join(task.roles), task.primary_metric, _yes(task.available)] for task in TASKS.values()]
+    rows = [
+        [task.name, ", ".join(task.roles), task.primary_metric, _yes(task.available)]
+        for task in TASKS.values()
+    ]
     return ["task", "columns it needs", "primary metric", "available"], rows
 
 

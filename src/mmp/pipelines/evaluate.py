@@ -1,0 +1,143 @@
+"""A logged model on new labelled data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mmp.data import checks, files
+from mmp.errors import SettingsError
+from mmp.evaluation.evaluate import evaluate as metrics_of
+from mmp.modeling.columns import coerce
+from mmp.modeling.target import Target, encode_known
+from mmp.pipelines.model import load_model
+from mmp.pipelines.steps import Steps
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mmp.data.table import Table
+    from mmp.errors import Finding
+    from mmp.modeling.bundle import Bundle
+    from mmp.pipelines.steps import Watcher
+    from mmp.settings.config import Config
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model did on a table.
+
+    Parameters
+    ----------
+    run_id : str
+        The model's run.
+    source : str
+        The table.
+    n_rows : int
+        Rows with a target.
+    metrics, logged : mapping of str to float
+        Here, and on the test split of the training run.
+    findings : tuple of Finding
+        What was worth telling.
+    report : str or None
+        The file that holds the same.
+    """
+
+    run_id: str
+    source: str
+    n_rows: int
+    metrics: Mapping[str, float]
+    logged: Mapping[str, float]
+    findings: tuple[Finding, ...]
+    report: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        return {**asdict(self), "findings": [asdict(finding) for finding in self.findings]}
+
+
+def evaluate(
+    ref: str, config: Config, *, data: str, report: str | None = None, watcher: Watcher | None = None
+) -> Evaluation:
+    """Evaluate a logged model on a labelled table.
+
+    Parameters
+    ----------
+    ref : str
+        The run: an id, ``latest``, ``best`` or an alias.
+    config : Config
+        Where runs are.
+    data : str
+        The table; it needs the model's inputs and the target.
+    report : str, optional
+        A file to write the result to, as JSON.
+    watcher : Watcher, optional
+        Is told about the steps.
+
+    Raises
+    ------
+    MmpError
+        Run, model or table are not as needed.
+    """
+    steps = Steps(watcher)
+    with steps("load") as note:
+        logged = load_model(ref, config)
+        bundle = logged.bundle
+        note(f"{logged.run.name}, {bundle.class_path}")
+    with steps("read") as note:
+        table = files.read(data, columns=[spec.name for spec in (*bundle.inputs, bundle.target)])
+        labelled, n_null = checks.drop_null_target(table, bundle.target.name)
+        note(
+            f"{table.n_rows:,} rows from {table.source}"
+            + (f", {n_null:,} without target left out" if n_null else "")
+        )
+    findings = [*logged.findings, *labelled.findings]
+    with steps("evaluate"):
+        metrics = metrics_of(
+            _target(bundle, labelled),
+            bundle.output(labelled.arrow, where=table.source),
+            task=bundle.task,
+            threshold=bundle.threshold,
+            split="given",
+            findings=findings,
+        )
+    result = Evaluation(
+        run_id=logged.run.run_id,
+        source=table.source,
+        n_rows=labelled.n_rows,
+        metrics=metrics,
+        logged={name: value for name, value in bundle.metrics.get("test", {}).items() if name in metrics},
+        findings=tuple(findings),
+        report=report,
+    )
+    if report:
+        _write(result, Path(report))
+    return result
+
+
+def _target(bundle: Bundle, table: Table) -> Target:
+    known = Target(
+        "classification" if bundle.classes else "regression", np.empty(0), bundle.classes, bundle.positive
+    )
+    column = coerce([bundle.target], table.arrow.select([bundle.target.name]), where=table.source)[
+        bundle.target.name
+    ]
+    return encode_known(column, name=bundle.target.name, like=known)
+
+
+def _write(result: Evaluation, path: Path) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(
+            json.dumps(result.as_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
+        partial.replace(path)
+    except OSError as error:
+        raise SettingsError(
+            f"The report {path} cannot be written: {error.strerror}.", hint="Choose another -o."
+        ) from error

@@ -1,0 +1,79 @@
+"""From a run's name to its verified model."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mmp.errors import Finding
+from mmp.tracking import artifacts, manifest
+from mmp.tracking.run import resolve_run
+from mmp.tracking.stores import connect
+
+if TYPE_CHECKING:
+    from mmp.modeling.bundle import Bundle
+    from mmp.settings.config import Config
+    from mmp.tracking.stores.base import RunRecord, Store
+
+MODEL_FOLDER = "model"
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A model and the run that logged it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Verified against the run's tag.
+    run : RunRecord
+        The run.
+    findings : tuple of Finding
+        What loading it warned of.
+    """
+
+    bundle: Bundle
+    run: RunRecord
+    findings: tuple[Finding, ...]
+
+
+def load_model(ref: str, config: Config) -> LoggedModel:
+    """Find a run and load its model.
+
+    Parameters
+    ----------
+    ref : str
+        A run id or the beginning of one, ``latest``, ``best``, or an alias of the registered model.
+    config : Config
+        Where runs are, and what is trusted.
+
+    Raises
+    ------
+    RunNotFoundError
+        No such run.
+    ArtifactError
+        The run has no model, or it is not as it was written.
+    """
+    store = connect(config.mlflow)
+    run = store.get_run(_run_id(store, ref, config))
+    with (
+        tempfile.TemporaryDirectory(prefix="mmp-download-") as folder,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always")
+        store.download(run.run_id, MODEL_FOLDER, Path(folder))
+        bundle = artifacts.load(Path(folder), expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
+    store.close()
+    findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
+    return LoggedModel(bundle, run, findings)
+
+
+def _run_id(store: Store, ref: str, config: Config) -> str:
+    # numbers of different experiments do not compare: the best is the best beside the newest
+    experiment = store.get_run(resolve_run(store, "latest")).experiment if ref == "best" else None
+    return resolve_run(
+        store, ref, experiment=experiment, registered_model_name=config.mlflow.registered_model_name
+    )

@@ -1,0 +1,93 @@
+"""Predictions without a server: rows from the command line or a small file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmp.data import files
+from mmp.errors import DataError
+from mmp.pipelines.model import load_model
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from mmp.errors import Finding
+    from mmp.settings.config import Config
+
+_TABLES = (".csv", ".csv.gz", ".parquet")
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions as JSON-able objects.
+
+    Parameters
+    ----------
+    run_id : str
+        The model's run.
+    records : list of dict
+        One a row.
+    single : bool
+        Whether one object was asked for, not a list.
+    findings : tuple of Finding
+        What was worth telling.
+    """
+
+    run_id: str
+    records: list[dict[str, Any]]
+    single: bool
+    findings: tuple[Finding, ...]
+
+
+def predict(ref: str, config: Config, rows: str) -> Predicted:
+    """Predict rows with a logged model.
+
+    Parameters
+    ----------
+    ref : str
+        The run: an id, ``latest``, ``best`` or an alias.
+    config : Config
+        Where runs are.
+    rows : str
+        A JSON object, a list of objects, or a ``.json``, ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+
+    Raises
+    ------
+    MmpError
+        Run, model or rows are not as needed.
+    """
+    logged = load_model(ref, config)
+    if rows.lower().endswith(_TABLES):
+        source: pa.Table | list[dict[str, Any]] = files.read(rows).arrow
+        single = False
+    else:
+        value = _parsed(rows)
+        single, source = isinstance(value, dict), value if isinstance(value, list) else [value]
+    predictions = logged.bundle.predict(source, where=rows if rows.lower().endswith(_TABLES) else "")
+    return Predicted(logged.run.run_id, predictions.records(), single, logged.findings)
+
+
+def _parsed(rows: str) -> Any:
+    text, where = rows, "--input"
+    if rows.lower().endswith(".json"):
+        where = rows
+        try:
+            text = Path(rows).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(
+                f"{rows} cannot be read: {error}.", hint="Check the path; the file must be UTF-8."
+            ) from error
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(
+            f"{where} is not JSON: {error}.",
+            hint="""Pass an object like '{"age": 31}', a list of them, or a .json, .csv or .parquet file.""",
+        ) from error
+    objects = value if isinstance(value, list) else [value]
+    if not all(isinstance(row, dict) for row in objects):
+        raise DataError(f"{where} must be a JSON object or a list of objects.", hint="One object is one row.")
+    return value

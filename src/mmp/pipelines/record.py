@@ -1,0 +1,161 @@
+"""What a run writes down about itself, and how it says it to a human."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mmp.catalog.tasks import TASKS
+from mmp.data.fingerprint import fingerprint
+from mmp.tracking import environment
+from mmp.tracking.run import KIND, TASK, experiment_name
+from mmp.tracking.stores.base import Dataset
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from mmp.catalog.models import ModelRow
+    from mmp.data.table import Table
+    from mmp.errors import Finding
+    from mmp.modeling.fit import Fitted
+    from mmp.settings.config import Config
+    from mmp.settings.load import Loaded
+    from mmp.settings.recipe import Recipe
+    from mmp.tracking.run import ActiveRun
+
+_LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "lightgbm", "catboost", "mlflow")
+
+
+class Findings:
+    """Findings as they come: kept, and told at once to whoever listens.
+
+    Parameters
+    ----------
+    tell : callable or None
+        The listener.
+    """
+
+    def __init__(self, tell: Callable[[Iterable[Finding]], None] | None) -> None:
+        self.all: tuple[Finding, ...] = ()
+        self._tell = tell
+
+    def add(self, findings: Iterable[Finding]) -> None:
+        """Keep findings and tell them."""
+        new = tuple(findings)
+        self.all += new
+        if self._tell and new:
+            self._tell(new)
+
+
+def names(recipe: Recipe, config: Config) -> tuple[str, str]:
+    """Return what the experiment and the run are called."""
+    mlflow = config.mlflow
+    experiment = recipe.tracking.experiment or mlflow.experiment_name
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return experiment_name(experiment, mlflow.experiment_prefix), f"{recipe.name}_{stamp}"
+
+
+def tags(recipe: Loaded[Recipe]) -> dict[str, str]:
+    """Return the tags that say what a training run is about; the recipe's own come last."""
+    what = recipe.value
+    found = {
+        KIND: "train",
+        TASK: what.task_choice,
+        "mmp.model": str(what.model.class_path),
+        "mmp.recipe": what.name,
+        "mmp.recipe.path": recipe.path,
+        "mmp.recipe.digest": digest(recipe),
+        "mmp.overrides": " ".join(recipe.overrides),
+        "mmp.author": what.metadata.author or "",
+        "mlflow.note.content": what.metadata.description or "",
+        **{f"mmp.version.{name}": version for name, version in environment.versions(_LIBRARIES).items()},
+    }
+    return {name: value for name, value in found.items() if value} | dict(what.metadata.tags)
+
+
+def digest(recipe: Loaded[Recipe]) -> str:
+    """Return the SHA-256 of a recipe as it was used: its text and what was changed on the command line."""
+    return hashlib.sha256("\n".join((recipe.text, *recipe.overrides)).encode()).hexdigest()
+
+
+def parameters(recipe: Recipe) -> dict[str, Any]:
+    """Return the keys that a recipe sets by their dotted paths; hyperparameters are logged by their own names."""
+    written = recipe.model_dump(mode="json", exclude_unset=True)
+    written.get("model", {}).get("hyperparameters", {}).pop("values", None)
+    written.pop("metadata", None)
+    return dict(_flat(written, ""))
+
+
+def _flat(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            yield from _flat(inner, f"{prefix}{name}.")
+        elif inner is not None:
+            yield prefix + name, inner
+
+
+def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config], table: Table) -> None:
+    """Log what went in: the recipe, the redacted config, and the table by its fingerprint.
+
+    Parameters
+    ----------
+    active : ActiveRun
+        Where to.
+    recipe, config : Loaded
+        The files, references to the environment unresolved.
+    table : Table
+        The table as it was read.
+    """
+    active.log_text(recipe.text, "recipe.yaml")
+    active.log_text(config.text, "config.yaml")
+    found = fingerprint(table)
+    active.log_params(
+        {
+            "dataset.source": table.source,
+            "dataset.rows": found.n_rows,
+            "dataset.columns": found.n_columns,
+            "dataset.digest": found.digest,
+        }
+    )
+    columns = [{"name": name, "type": kind, "required": True} for name, kind in found.schema.items()]
+    active.log_dataset(
+        Dataset(
+            name=Path(table.source).name,
+            digest=found.digest[:36],
+            source_type="local",
+            source=json.dumps({"uri": table.source}, ensure_ascii=False),
+            schema=json.dumps({"mmp_schema": columns}, ensure_ascii=False),
+            profile=json.dumps({"num_rows": found.n_rows, "num_columns": found.n_columns}),
+        )
+    )
+
+
+def steps_in_words(steps: Sequence[Any]) -> str:
+    """Return the types of steps in order, repetitions counted."""
+    runs = [(kind, len(list(same))) for kind, same in groupby(step.type for step in steps)]
+    return ", ".join(kind if count == 1 else f"{kind} × {count}" for kind, count in runs) or "no steps"
+
+
+def model_in_words(row: ModelRow, fitted: Fitted) -> str:
+    """Return the estimator's name, and where it stopped if it did so early."""
+    best = fitted.model.best_iteration
+    return row.class_path if best is None else f"{row.class_path}, best of its rounds {best + 1}"
+
+
+def score_in_words(task: str, metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Return the primary metric of each split."""
+    primary = TASKS[task].primary_metric
+    known = {split: values[primary] for split, values in metrics.items() if primary in values}
+    return (
+        f"{primary} " + ", ".join(f"{split} {value:.4f}" for split, value in known.items()) if known else ""
+    )
+
+
+def size_in_words(folder: Path) -> str:
+    """Return how many files a folder holds, and how large they are together."""
+    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
+    return f"{len(sizes)} files, {sum(sizes) / 1e6:.1f} MB"

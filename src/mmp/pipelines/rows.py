@@ -1,0 +1,132 @@
+"""From a recipe's source to labelled rows: what is a feature, what the target, what is left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmp.data import checks, files
+from mmp.errors import SettingsError
+from mmp.modeling.columns import from_table
+from mmp.modeling.target import encode
+
+if TYPE_CHECKING:
+    from mmp.data.table import ColumnSpec, Table
+    from mmp.errors import Finding
+    from mmp.modeling.target import Target
+    from mmp.settings.config import Config
+    from mmp.settings.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows that a model can learn from.
+
+    Parameters
+    ----------
+    table : Table
+        The rows that have a target.
+    features, entities : tuple of ColumnSpec
+        What the target is predicted from, and the keys that go to the output.
+    target : Target
+        The target of the same rows.
+    target_spec : ColumnSpec
+        The column that it is.
+    findings : tuple of Finding
+        What the checks found.
+    """
+
+    table: Table
+    features: tuple[ColumnSpec, ...]
+    entities: tuple[ColumnSpec, ...]
+    target: Target
+    target_spec: ColumnSpec
+    findings: tuple[Finding, ...]
+
+    def describe_target(self) -> str:
+        """Return the target in a few words: its classes and their shares, or its range."""
+        name, target = self.target_spec.name, self.target
+        if not target.classes:
+            return f"{name} from {target.values.min():g} to {target.values.max():g}"
+        counts = np.bincount(target.values, minlength=target.n_classes)
+        if target.positive is not None:
+            share = counts[target.positive] / len(target)
+            return f"{name} = {target.classes[target.positive]} in {share:.1%}"
+        return f"{name} of {target.n_classes} classes"
+
+
+def read_table(recipe: Recipe, config: Config, data: str | None) -> Table:
+    """Read the table of a recipe, or the one that stands in for it.
+
+    Parameters
+    ----------
+    recipe, config : Recipe, Config
+        What, and where relative sources start.
+    data : str or None
+        A source instead of the recipe's own; relative to the working directory.
+
+    Raises
+    ------
+    SettingsError
+        There is no source.
+    DataError
+        The source cannot be read, or lacks columns.
+    """
+    source = data or recipe.data.loader.source_uri
+    if source is None:
+        raise SettingsError(
+            "There is no table: the recipe has no data.loader.source_uri.", hint="Write one, or pass -d FILE."
+        )
+    base = "." if data else getattr(config.data_source.config, "base_path", ".")
+    return files.read(source, base_path=base, columns=_columns(recipe))
+
+
+def labelled_rows(table: Table, recipe: Recipe) -> Rows:
+    """Sort out the columns, leave out rows without a target, and check the rest.
+
+    Parameters
+    ----------
+    table : Table
+        As it was read.
+    recipe : Recipe
+        Names the columns' roles and the levels of the checks.
+
+    Raises
+    ------
+    DataError
+        A check that stops the run, or a target that cannot be predicted.
+    """
+    interface, task = recipe.data.data_interface, recipe.task_choice
+    roles = checks.roles(table, recipe.data)
+    target_name = str(roles.target)
+    rows, _ = checks.drop_null_target(table, target_name)
+    checked = checks.check(rows, roles, task=task, levels=recipe.data.checks)
+    spec = rows.spec(target_name)
+    target, assumed = encode(
+        from_table(rows, [spec])[target_name],
+        name=target_name,
+        task=task,
+        positive_class=interface.positive_class,
+    )
+    return Rows(
+        table=rows,
+        features=tuple(rows.spec(name) for name in roles.features if name not in checked.left_out),
+        entities=tuple(rows.spec(name) for name in roles.entities),
+        target=target,
+        target_spec=spec,
+        findings=(*checked.findings, *assumed),
+    )
+
+
+def _columns(recipe: Recipe) -> list[str] | None:
+    """Return the columns to read, None for all: those that no key names are features."""
+    interface, split = recipe.data.data_interface, recipe.data.split
+    if interface.feature_columns is None:
+        return None
+    others = (
+        interface.target_column, *interface.entity_columns, interface.timestamp_column,
+        split.temporal_column, split.group_column, split.split_column,
+    )  # fmt: skip
+    return list(dict.fromkeys([*interface.feature_columns, *(name for name in others if name is not None)]))
