@@ -138,6 +138,7 @@ def fit_model(
     _check_learnable(target)
     params, findings = hyperparameters.complete(row, written, library_defaults=options.library_defaults)
     _check_objective(row, params)
+    _check_rounds(row, params)
     stopping = _stopping(row, params, target, options, has_validation=validation is not None)
     weights = _weights(params, target, options.class_weight)
     seed = _pop(params, row.seed_param, options.seed)
@@ -192,6 +193,16 @@ def _check_objective(row: ModelRow, params: Mapping[str, Any]) -> None:
                 f"{row.name} gives no probabilities with '{name}: {value}'.",
                 hint=f"Leave it out, or use {', '.join(row.objectives)}.",
             )
+
+
+def _check_rounds(row: ModelRow, params: Mapping[str, Any]) -> None:
+    """Refuse here what one library takes for no rounds, and another stumbles over."""
+    rounds = params.get(row.rounds_param) if row.rounds_param else None
+    if rounds is not None and not (type(rounds) is int and rounds > 0):
+        raise SettingsError(
+            f"{row.name}'s hyperparameter '{row.rounds_param}' is a whole number from 1, not {rounds!r}.",
+            hint=f"Correct model.hyperparameters.values.{row.rounds_param}.",
+        )
 
 
 def _stopping(
@@ -293,11 +304,11 @@ def _translated(error: Exception, job: FitJob) -> MmpError:
 
 
 def _blamed(text: str, job: FitJob) -> str | None:
-    """Return the hyperparameter of the job that a message speaks of, under any of its names."""
+    """Return the hyperparameter of the job that a message speaks of, by any of its names or by its value."""
     words = set(re.findall(r"\w+", text))
-    for name in job.params:
+    for name, value in job.params.items():
         spellings = {alias for alias, canonical in job.row.aliases.items() if canonical == name}
-        if words & (spellings | {name}):
+        if words & (spellings | {name}) or (isinstance(value, str) and repr(value) in text):
             return name
     return None
 
@@ -306,4 +317,5 @@ def _sentence(error: Exception) -> str:
     """Return the first sentence of a library's message, without its C++ places and stack."""
     lines = [line.strip() for line in str(error).split("Stack trace")[0].splitlines() if line.strip()]
     text = re.sub(r"^(\[[\d:]+\]\s*)?\S+\.(cc|cpp|h|pyx)\S*:\s*", "", " ".join(lines))
+    text = re.sub(r" at \S+\.(cc|cpp|h), line \d+\s*", "", text)
     return text[:300].rstrip(".") + "."

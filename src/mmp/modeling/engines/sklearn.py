@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mmp.errors import ArtifactError, SettingsError, TrainingError, UnknownNameError
+from mmp.errors import ArtifactError, SettingsError, UnknownNameError
 from mmp.lookup import did_you_mean, resolve
 from mmp.modeling.engines.base import FitJob, Model
+from mmp.modeling.engines.steady import steady
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _FILE = {"skops": "model.skops", "pickle": "model.pkl"}
 PICKLE: Final = "pickle"
 """The word in the config's ``trust`` that allows a model to be a pickle."""
+
+_METHODS = ("fit", "predict", "get_params", "set_params")
 
 # Parts of scikit-learn's own estimators that skops leaves to us: plain numbers behind a constructor.
 TRUSTED: Final = frozenset(
@@ -70,9 +73,9 @@ class SklearnModel(Model):
         if self.format == PICKLE:
             path.write_bytes(pickle.dumps(self.estimator))
         else:
-            from skops.io import dump
+            from skops.io import dumps
 
-            dump(self.estimator, path)
+            path.write_bytes(steady(dumps(self.estimator)))
         return {"format": self.format}
 
 
@@ -162,29 +165,34 @@ def _rehearse(row: ModelRow, params: Mapping[str, Any]) -> Any:
 def _estimator(row: ModelRow, params: Mapping[str, Any]) -> Any:
     """Make the estimator, and refuse what is none for the task before any row is read."""
     made = resolve(row.class_path)
-    if not isinstance(made, type):
-        raise SettingsError(f"{row.class_path} is no class.", hint="Name an estimator's class.")
-    estimator = made(**_known(made, row, params))
-    if not (hasattr(estimator, "fit") and hasattr(estimator, "get_params")):
+    if not (isinstance(made, type) and all(hasattr(made, name) for name in _METHODS)):
         raise SettingsError(
-            f"{row.class_path} is no scikit-learn compatible estimator: it lacks fit or get_params.",
-            hint="Name a class that has fit, predict, get_params and set_params.",
+            f"{row.class_path} is no scikit-learn compatible estimator.",
+            hint=f"Name a class that has {', '.join(_METHODS)}.",
         )
+    _check_names(made, row, params)
+    estimator = made(**params)
     _check_task(estimator, row)
     return estimator
 
 
-def _known(made: type, row: ModelRow, params: Mapping[str, Any]) -> Mapping[str, Any]:
+def _check_names(made: type, row: ModelRow, params: Mapping[str, Any]) -> None:
+    """Refuse a hyperparameter that the class does not have, and one that it needs and does not get."""
     accepted = signature(made).parameters
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values()):
-        return params
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in accepted.values())
     for name in params:
-        if name not in accepted:
+        if name not in accepted and not takes_any:
             raise UnknownNameError(
                 f"{row.name} has no hyperparameter '{name}'.",
                 hint=did_you_mean(name, list(accepted)) or f"It has {', '.join(accepted)}.",
             )
-    return params
+    for name, parameter in accepted.items():
+        required = parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
+        if required and name not in params:
+            raise SettingsError(
+                f"{row.name} needs the hyperparameter '{name}'.",
+                hint="Add it under model.hyperparameters.values, or choose another estimator.",
+            )
 
 
 def _check_task(estimator: Any, row: ModelRow) -> None:
@@ -197,7 +205,7 @@ def _check_task(estimator: Any, row: ModelRow) -> None:
             hint="Change task_choice, or name a class that fits it.",
         )
     if row.task == "classification" and not hasattr(estimator, "predict_proba"):
-        raise TrainingError(
+        raise SettingsError(
             f"{row.name} predicts no probabilities, and a classifier here must.",
             hint="Name an estimator with predict_proba; sklearn.svm.SVC has it with 'probability: true'.",
         )

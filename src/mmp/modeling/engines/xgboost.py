@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mmp.modeling.target import Target
 
 _FILE = "model.ubj"
+_CONSTRAINTS = {"interaction_constraints", "monotone_constraints"}
 _ROUNDS = 100  # the library's own default
 
 
@@ -93,6 +94,7 @@ def _native(job: FitJob) -> dict[str, Any]:
             "XGBoost's 'gblinear' booster is not supported: it predicts without trees.",
             hint="Use sklearn.linear_model.LogisticRegression or LinearRegression.",
         )
+    params |= {name: _as_text(params[name]) for name in _CONSTRAINTS & params.keys()}
     if job.stopping and job.stopping.metric:
         params["eval_metric"] = job.stopping.metric
     classes = job.target.n_classes
@@ -102,6 +104,14 @@ def _native(job: FitJob) -> dict[str, Any]:
         params |= {"objective": "multi:softprob", "num_class": classes}
     params["objective"] = params["objective"] or ("binary:logistic" if classes else "reg:squarederror")
     return params
+
+
+def _as_text(constraints: Any) -> Any:
+    """Write constraints as the text in which XGBoost takes them by position."""
+    if not isinstance(constraints, list):
+        return constraints
+    text = ",".join(str(member) for member in constraints)
+    return f"[{text}]" if isinstance(constraints[0], list) else f"({text})"
 
 
 def _dmatrix(
