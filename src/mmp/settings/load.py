@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from mmp.errors import Finding, SettingsError
+from mmp.settings.checks import recipe_problems
 from mmp.settings.config import Config
-from mmp.settings.document import Branch, Document, Leaf, dotted, parse_value, read, scalar
+from mmp.settings.document import Document, Leaf, dotted, parse_value, read, scalar
 from mmp.settings.environment import (
     BadReferenceError,
     Surroundings,
@@ -23,17 +23,16 @@ from mmp.settings.environment import (
     interpolate,
     surroundings,
 )
+from mmp.settings.loaded import NO_DOCUMENT, Loaded, S, place_of
+from mmp.settings.partial import is_affected, largest_part
 from mmp.settings.problems import Problem, raise_all, translate
 from mmp.settings.recipe import Recipe
 from mmp.settings.secrets import MASK, is_secret, redacted, without_credentials
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Sequence
+    from collections.abc import Hashable, Sequence
 
-    from mmp.settings.base import Section
     from mmp.settings.document import Path_, Tree
-
-S = TypeVar("S", bound="Section")
 
 # Settings that have an environment variable of their own.
 TWINS: dict[tuple[str, ...], str] = {
@@ -44,50 +43,6 @@ TWINS: dict[tuple[str, ...], str] = {
     ("mlflow", "s3_endpoint_url"): "MLFLOW_S3_ENDPOINT_URL",
 }
 _SEGMENT = re.compile(r"\.?([^.\[\]\"]+)|\[(\d+)\]|\.?\"([^\"]+)\"")
-
-
-NO_DOCUMENT = Document("the embedded defaults", "", Branch({}, is_sequence=False, line=1, size=0))
-
-
-@dataclass(frozen=True)
-class Loaded(Generic[S]):
-    """A settings file that holds together.
-
-    Parameters
-    ----------
-    value : Recipe or Config
-        The settings.
-    path : str
-        The file, as in messages.
-    text : str
-        Its text as it may be stored: references unresolved, literal secrets masked.
-    overrides : tuple of str
-        The ``--set`` that were applied, secrets masked.
-    findings : tuple of Finding
-        What is worth telling: overrides, values from `.env` files, defaults.
-    surroundings : Surroundings
-        Environment values, those of `.env` files included.
-    """
-
-    value: S
-    path: str
-    text: str = field(repr=False)
-    overrides: tuple[str, ...] = ()
-    findings: tuple[Finding, ...] = ()
-    surroundings: Surroundings = field(default_factory=surroundings, repr=False)
-    document: Document = field(default=NO_DOCUMENT, repr=False)
-    overridden: frozenset[Path_] = field(default=frozenset(), repr=False)
-
-    def place(self, key: Path_) -> str:
-        """Return ``file:line: key``, as messages begin."""
-        return _place(self.document, key, self.overridden)
-
-
-def _place(document: Document, key: Path_, overridden: Iterable[Path_]) -> str:
-    if any(key[: len(changed)] == changed for changed in overridden):
-        return f"--set: {dotted(key)}"
-    line = f":{document.line(key)}" if document.text else ""
-    return f"{document.path}{line}: {dotted(key)}"
 
 
 def redacted_text(loaded: Loaded[Any]) -> str:
@@ -267,8 +222,10 @@ class _Draft:
             unresolved = {problem.key for problem in self.problems}
             found = translate(error, model, self.data, self.outside.__contains__)
             self.problems += [problem for problem in found if problem.key not in unresolved]
+        if self.problems and model is Recipe:
+            self.problems += self._further()
         self.problems.sort(key=lambda problem: self.document.line(problem.key))
-        raise_all(self.problems, lambda key: _place(self.document, key, self.overrides))
+        raise_all(self.problems, lambda key: place_of(self.document, key, self.overrides))
         assert value is not None
         return Loaded(
             value,
@@ -280,6 +237,18 @@ class _Draft:
             self.document,
             frozenset(self.overrides),
         )
+
+    def _further(self) -> list[Problem]:
+        """Check what is whole of a recipe that is not, so that names are reported with the rest."""
+        broken = [problem.key for problem in self.problems]
+        recipe, removed = largest_part(Recipe, self.data, broken)
+        if recipe is None:
+            return []
+        return [
+            problem
+            for problem in recipe_problems(recipe)
+            if not any(is_affected(self.data, problem.key, key) for key in removed)
+        ]
 
     def _validated(self, model: type[S]) -> S:
         try:

@@ -1,0 +1,126 @@
+"""What a recipe can say and this version cannot do yet: one row each, removed when it is built."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmp.catalog.steps import STEPS
+from mmp.catalog.tasks import TASKS
+from mmp.settings.steps import ForeignStep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from mmp.settings.config import Config
+    from mmp.settings.document import Path_
+    from mmp.settings.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class NotYet:
+    """A feature that is still to come.
+
+    Parameters
+    ----------
+    key : str
+        Where it is asked for, dotted.
+    feature : str
+        What it is, as the subject of a sentence.
+    instead : str
+        What to write for now.
+    is_used : callable
+        Whether a recipe, or a config, asks for it.
+    """
+
+    key: str
+    feature: str
+    instead: str
+    is_used: Callable[[Any], bool]
+
+    @property
+    def sentence(self) -> str:
+        """Say that it is not available, and what to do."""
+        return f"{self.feature} is not available in this version yet; {self.instead}"
+
+
+OLD_MODELS = ("mmp.models.", "src.models.")
+"""Where modern-ml-pipeline 1.x kept models of its own."""
+
+NOT_YET = (
+    NotYet("model.preset", "a preset", "name a class_path", lambda r: r.model.preset is not None),
+    NotYet("model.ensemble", "an ensemble", "name a class_path", lambda r: r.model.ensemble is not None),
+    NotYet(
+        "model.class_path",
+        "this model of modern-ml-pipeline 1.x",
+        "choose another (mmp list models)",
+        lambda r: (r.model.class_path or "").startswith(OLD_MODELS),
+    ),
+    NotYet(
+        "model.hyperparameters.tuning_enabled",
+        "tuning",
+        "set it to false and write hyperparameters.values",
+        lambda r: r.model.hyperparameters.tuning_enabled,
+    ),
+    NotYet(
+        "model.calibration.enabled", "calibration", "set it to false", lambda r: r.model.calibration.enabled
+    ),
+    NotYet(
+        "data.fetcher.type",
+        "the feature store",
+        "set it to pass_through",
+        lambda r: r.data.fetcher.type == "feature_store",
+    ),
+    NotYet(
+        "data.split.strategy",
+        "cross-validation",
+        "choose random, temporal, group or predefined",
+        lambda r: r.data.split.strategy == "cross_validation",
+    ),
+    NotYet("data.split.gap", "an embargo", "leave it out", lambda r: r.data.split.gap is not None),
+    NotYet(
+        "evaluation.threshold",
+        "a threshold that is searched",
+        "write a number",
+        lambda r: not isinstance(r.evaluation.threshold, int | float),
+    ),
+    NotYet(
+        "evaluation.intervals",
+        "a prediction interval",
+        "leave it out",
+        lambda r: r.evaluation.intervals is not None,
+    ),
+    NotYet("evaluation.gates", "a gate", "leave it out", lambda r: bool(r.evaluation.gates)),
+    NotYet("evaluation.slices", "a slice", "leave it out", lambda r: bool(r.evaluation.slices)),
+)
+
+NOT_YET_IN_CONFIG = (
+    NotYet("signing.required", "signing", "set it to false", lambda c: c.signing.required),
+    NotYet("signing.private_key_file", "signing", "leave it out", lambda c: bool(c.signing.private_key_file)),
+)
+
+
+def missing_features(recipe: Recipe) -> Iterator[tuple[Path_, str]]:
+    """Yield the place and the sentence of what a recipe asks for that is still to come."""
+    if not TASKS[recipe.task_choice].available:
+        ready = " or ".join(task.name for task in TASKS.values() if task.available)
+        yield (
+            ("task_choice",),
+            f"{recipe.task_choice} is not available in this version yet; choose {ready}",
+        )
+    for row in NOT_YET:
+        if row.is_used(recipe):
+            yield tuple(row.key.split(".")), row.sentence
+    steps = (recipe.preprocessor.steps if recipe.preprocessor else None) or ()
+    for step in steps:
+        if isinstance(step, ForeignStep) or not STEPS[step.type].available:
+            ready = ", ".join(row.type for row in STEPS.values() if row.available)
+            sentence = f"{step.type} is not available in this version yet; available are {ready}"
+            yield ("preprocessor", "steps", step.position, "type"), sentence
+
+
+def missing_in_config(config: Config) -> Iterator[tuple[Path_, str]]:
+    """Yield the place and the sentence of what a config asks for that is still to come."""
+    for row in NOT_YET_IN_CONFIG:
+        if row.is_used(config):
+            yield tuple(row.key.split(".")), row.sentence

@@ -1,0 +1,402 @@
+"""Recipe against config and catalog: everything that can be known without data and without network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from mmp.catalog.metrics import UnknownMetricError, parse
+from mmp.catalog.models import MODELS, ModelRow, find
+from mmp.catalog.tasks import TASKS
+from mmp.errors import Finding, SettingsError
+from mmp.lookup import absent, did_you_mean, install_line, is_dotted, is_installed
+from mmp.settings.adapters import FilesSource
+from mmp.settings.availability import OLD_MODELS, missing_features, missing_in_config
+from mmp.settings.config import Config
+from mmp.settings.document import dotted
+from mmp.settings.loaded import Loaded
+from mmp.settings.problems import Problem
+from mmp.settings.recipe import Recipe
+from mmp.settings.sources import source_path
+
+if TYPE_CHECKING:
+    from mmp.settings.base import Section
+    from mmp.settings.data import Split
+    from mmp.settings.document import Path_
+    from mmp.settings.steps import Step
+
+S = TypeVar("S", Recipe, Config)
+
+PARTS = ("train", "validation", "test", "calibration")
+# How far from 1 shares may sum: what rounding to two digits does.
+ROUNDING = 0.0101
+
+_STRATEGY_COLUMNS = {"temporal": "temporal_column", "group": "group_column", "predefined": "split_column"}
+
+# Where a step belongs, and what it works on where it names no columns.
+_ORDER = {
+    "simple_imputer": 0, "constant_fill": 0, "drop_missing": 0, "forward_fill": 0, "backward_fill": 0,
+    "interpolation": 0,
+    "ordinal_encoder": 1, "one_hot_encoder": 1, "target_encoder": 1, "catboost_encoder": 1,
+    "datetime_features": 1,
+    "polynomial_features": 2, "tree_based_feature_generator": 2, "kbins_discretizer": 2,
+    "standard_scaler": 3, "min_max_scaler": 3, "robust_scaler": 3,
+}  # fmt: skip
+_WORDS = frozenset({"numeric", "categorical", "datetime"})
+_OWN_COLUMNS = {
+    0: _WORDS,
+    1: frozenset({"categorical"}),
+    2: frozenset({"numeric"}),
+    3: frozenset({"numeric"}),
+}
+
+# Keys of modern-ml-pipeline 1.x that mean nothing now, and what says it instead.
+_KEPT_IN_RECIPE = {
+    "model.library": "the library follows from class_path",
+    "model.computed": "a run works out its own values",
+    "evaluation.optimization_metric": "it stands under model.hyperparameters",
+}
+_KEPT_IN_CONFIG = {
+    "feature_store.enabled": "feature_store.provider says it",
+    "serving.model_stage": "the registry has aliases instead of stages",
+    "data_source.config.use_pandas_gbq": "there is one way to read",
+    "output.inference.config.use_pandas_gbq": "there is one way to write",
+}
+
+
+@dataclass(frozen=True)
+class _Issue:
+    check: str
+    level: Literal["error", "warn", "info"]
+    key: str | Path_
+    message: str
+    column: str | None = None
+
+
+_Issues = Iterator[_Issue]
+
+
+def check(recipe: Loaded[Recipe] | Recipe, config: Loaded[Config] | Config) -> list[Finding]:
+    """Check a recipe against a config and the catalog.
+
+    Parameters
+    ----------
+    recipe : Loaded of Recipe, or Recipe
+        What to train; findings of a loaded one carry file and line.
+    config : Loaded of Config, or Config
+        Where.
+
+    Returns
+    -------
+    list of Finding
+        What to tell; `require` turns those of level error into one error.
+
+    Examples
+    --------
+    >>> recipe = Recipe.model_validate({
+    ...     "name": "a", "task_choice": "regression", "model": {"class_path": "xgboost.XGBRegresor"},
+    ...     "data": {"data_interface": {"target_column": "y"}}})
+    >>> [finding.message for finding in check(recipe, Config())]
+    ["there is no model 'xgboost.XGBRegresor' (did you mean 'xgboost.XGBRegressor'?)"]
+    """
+    what, place, line = _opened(recipe)
+    where, place_in_config, _ = _opened(config)
+    issues = [*_recipe(what), *_source(what, where)]
+    issues += [_Issue("available", "error", key, text) for key, text in missing_features(what)]
+    issues.sort(key=lambda issue: line(_path(issue.key)))
+    findings = [_finding(issue, place) for issue in issues]
+    return findings + [_finding(issue, place_in_config) for issue in _config(where)]
+
+
+def recipe_problems(recipe: Recipe) -> list[Problem]:
+    """Return what is wrong with a recipe in itself."""
+    return [Problem(_path(issue.key), issue.message) for issue in _recipe(recipe) if issue.level == "error"]
+
+
+def _recipe(recipe: Recipe) -> _Issues:
+    for one in _RECIPE_CHECKS:
+        yield from one(recipe)
+
+
+def require(findings: Sequence[Finding]) -> None:
+    """Raise one error that lists the findings of level error; do nothing where there is none.
+
+    Raises
+    ------
+    SettingsError
+        One line a finding.
+    """
+    errors = [finding for finding in findings if finding.level == "error"]
+    if errors:
+        lines = dict.fromkeys(f"{error.where}: {error.message}" for error in errors)
+        raise SettingsError("\n".join(lines), where=errors[0].where)
+
+
+def _opened(given: Loaded[S] | S) -> tuple[S, Callable[[Path_], str], Callable[[Path_], int]]:
+    if isinstance(given, Loaded):
+        return given.value, given.place, given.document.line
+    return given, dotted, lambda _: 0
+
+
+def _path(key: str | Path_) -> Path_:
+    return tuple(key.split(".")) if isinstance(key, str) else key
+
+
+def _finding(issue: _Issue, place: Callable[[Path_], str]) -> Finding:
+    return Finding(issue.check, issue.level, issue.message, issue.column, place(_path(issue.key)))
+
+
+# -- roles ---------------------------------------------------------------------------------------------
+
+
+def _roles(recipe: Recipe) -> _Issues:
+    columns = recipe.data.data_interface
+    for role in TASKS[recipe.task_choice].roles:
+        if getattr(columns, role) is None:
+            message = f"{recipe.task_choice} needs it; write `{role}: NAME` under data.data_interface"
+            yield _Issue("roles", "error", f"data.data_interface.{role}", message)
+    features = columns.feature_columns or ()
+    for role, name in _claimed(recipe):
+        if name in features:
+            message = f"{name!r} is the {role} column and cannot be a feature"
+            yield _Issue("roles", "error", "data.data_interface.feature_columns", message, name)
+    for name in columns.entity_columns:
+        if name == columns.target_column:
+            message = f"{name!r} is the target and cannot be an entity key"
+            yield _Issue("roles", "error", "data.data_interface.entity_columns", message, name)
+    if columns.positive_class is not None and recipe.task_choice != "classification":
+        message = f"{recipe.task_choice} has no classes; leave it out"
+        yield _Issue("roles", "error", "data.data_interface.positive_class", message)
+
+
+def _claimed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    columns = recipe.data.data_interface
+    if columns.target_column:
+        yield "target", columns.target_column
+    for name in columns.entity_columns:
+        yield "entity", name
+
+
+# -- model ---------------------------------------------------------------------------------------------
+
+
+def _model(recipe: Recipe) -> _Issues:
+    model = recipe.model
+    named = [name for name in ("class_path", "preset", "ensemble") if getattr(model, name) is not None]
+    if len(named) != 1:
+        found = " and ".join(named) if named else "none of them is there"
+        yield _Issue("model", "error", "model", f"exactly one of class_path, preset, ensemble: {found}")
+    if model.class_weight is not None and recipe.task_choice != "classification":
+        yield _Issue(
+            "model", "error", "model.class_weight", f"{recipe.task_choice} has no classes; leave it out"
+        )
+    if model.class_path is None:
+        return
+    row = find(model.class_path)
+    if row is not None:
+        yield from _catalog_model(recipe, row)
+    elif not model.class_path.startswith(OLD_MODELS):
+        yield from _foreign_model(model.class_path)
+
+
+def _foreign_model(class_path: str) -> _Issues:
+    question = did_you_mean(class_path, MODELS)
+    wrong = absent(class_path) if is_dotted(class_path) else "it is not a dotted path"
+    if wrong:
+        top = class_path.partition(".")[0]
+        if question:
+            message = f"there is no model {class_path!r} ({question})"
+        else:
+            line = f"; {install_line(top)}" if "not installed" in wrong else ""
+            message = f"there is no model {class_path!r}: {wrong}{line}"
+        yield _Issue("model", "error", "model.class_path", message)
+
+
+def _catalog_model(recipe: Recipe, row: ModelRow) -> _Issues:
+    if row.task != recipe.task_choice:
+        twins = [name for name, other in MODELS.items() if other.task == recipe.task_choice]
+        question = did_you_mean(row.class_path, twins)
+        message = f"{row.name} is for {row.task}, and task_choice is {recipe.task_choice}"
+        yield _Issue("model", "error", "model.class_path", f"{message} ({question})" if question else message)
+    package = row.class_path.partition(".")[0]
+    if not is_installed(package):
+        message = f"{package} is not installed; {install_line(package)}"
+        yield _Issue("model", "error", "model.class_path", message)
+    for block in ("values", "fixed", "tunable"):
+        for name in getattr(recipe.model.hyperparameters, block):
+            yield from _hyperparameter(row, ("model", "hyperparameters", block, name))
+
+
+def _hyperparameter(row: ModelRow, key: Path_) -> _Issues:
+    name = str(key[-1])
+    if name in row.reserved:
+        yield _Issue("hyperparameters", "error", key, f"mmp sets this itself for {row.name}; leave it out")
+    elif name not in row.names:
+        question = did_you_mean(name, row.names) or f"it has: {', '.join(sorted(row.parameters))}"
+        message = f"{row.name} has no such hyperparameter ({question})"
+        yield _Issue("hyperparameters", "error", key, message)
+
+
+def _early_stopping(recipe: Recipe) -> _Issues:
+    stopping = recipe.model.early_stopping
+    if stopping is None:
+        return
+    if recipe.data.split.strategy != "predefined" and recipe.data.split.validation == 0:
+        message = (
+            "it watches the validation split, whose share is 0; write `validation: 0.15` under data.split"
+        )
+        yield _Issue("early_stopping", "error", "model.early_stopping", message)
+    row = find(recipe.model.class_path or "")
+    if row is None:
+        return
+    if not row.early_stopping:
+        message = f"{row.name} cannot stop early; leave it out, or choose a gradient-boosted model"
+        yield _Issue("early_stopping", "error", "model.early_stopping", message)
+    elif stopping.metric is not None and stopping.metric not in row.stopping_metrics:
+        known = row.stopping_metrics
+        question = did_you_mean(stopping.metric, known) or f"it can on: {', '.join(known)}"
+        message = f"{row.name} cannot stop early on {stopping.metric!r} ({question})"
+        yield _Issue("early_stopping", "error", "model.early_stopping.metric", message)
+
+
+# -- metrics -------------------------------------------------------------------------------------------
+
+
+def _metrics(recipe: Recipe) -> _Issues:
+    if not TASKS[recipe.task_choice].available:
+        return
+    asked: list[tuple[Path_, str]] = [
+        (("evaluation", "metrics", index), name) for index, name in enumerate(recipe.evaluation.metrics or ())
+    ]
+    asked += [(("evaluation", "gates", name), name) for name in recipe.evaluation.gates]
+    tuned = recipe.model.hyperparameters.optimization_metric
+    if tuned is not None:
+        asked.append((("model", "hyperparameters", "optimization_metric"), tuned))
+    for key, name in asked:
+        try:
+            parse(name, recipe.task_choice)
+        except UnknownMetricError as error:
+            question = did_you_mean(name, error.known) or f"known are: {', '.join(error.known)}"
+            message = f"{name!r} is no metric of {recipe.task_choice} ({question})"
+            yield _Issue("metrics", "error", key, message)
+
+
+# -- split ---------------------------------------------------------------------------------------------
+
+
+def _split(recipe: Recipe) -> _Issues:
+    split = recipe.data.split
+    needed = _STRATEGY_COLUMNS.get(split.strategy)
+    if needed and getattr(split, needed) is None:
+        message = f"the strategy {split.strategy} needs it; write `{needed}: NAME` under data.split"
+        yield _Issue("split", "error", f"data.split.{needed}", message)
+    for strategy, column in _STRATEGY_COLUMNS.items():
+        if getattr(split, column) is not None and strategy != split.strategy:
+            message = (
+                f"it has no effect: the strategy is {split.strategy}; write `strategy: {strategy}` to use it"
+            )
+            yield _Issue("split", "warn", f"data.split.{column}", message)
+    if split.strategy != "predefined":
+        yield from _shares(split)
+    needs_calibration = recipe.model.calibration.enabled or recipe.evaluation.intervals is not None
+    if needs_calibration and split.calibration == 0 and split.strategy != "predefined":
+        message = "its share is 0; write `calibration: 0.1` under data.split, and less for train"
+        yield _Issue("split", "error", "data.split.calibration", message)
+
+
+def _shares(split: Split) -> _Issues:
+    shares = {part: getattr(split, part) for part in PARTS}
+    total = sum(shares.values())
+    if abs(total - 1) <= 1e-6:
+        return
+    if abs(total - 1) <= ROUNDING:
+        message = f"the shares sum to {total:g}, and are taken in proportion"
+        yield _Issue("split", "warn", "data.split", message)
+        return
+    added = " + ".join(f"{part} {share:g}" for part, share in shares.items() if share)
+    message = f"the shares sum to {total:g}, not 1: {added}"
+    unset = [part for part in PARTS if part not in split.model_fields_set and shares[part]]
+    if unset and abs(sum(shares[part] for part in split.model_fields_set & set(PARTS)) - 1) <= ROUNDING:
+        message += f"; write {' and '.join(f'`{part}: 0`' for part in unset)}"
+    yield _Issue("split", "error", "data.split", message)
+
+
+# -- steps ---------------------------------------------------------------------------------------------
+
+
+def _steps(recipe: Recipe) -> _Issues:
+    steps = (recipe.preprocessor.steps if recipe.preprocessor else None) or ()
+    claimed = {name: role for role, name in _claimed(recipe)}
+    for step in steps:
+        for name in _names(step):
+            if name in claimed:
+                message = f"{name!r} is the {claimed[name]} column, and no step may touch it"
+                key = ("preprocessor", "steps", step.position, "columns")
+                yield _Issue("steps", "error", key, message, name)
+    for index, step in enumerate(steps):
+        late = next((other for other in steps[index + 1 :] if _is_wrong_order(step, other)), None)
+        if late is not None:
+            message = f"{step.type} stands before {late.type} of the same columns; {late.type} belongs first"
+            yield _Issue("steps", "warn", ("preprocessor", "steps", step.position), message)
+
+
+def _names(step: Step) -> tuple[str, ...]:
+    return (step.columns,) if isinstance(step.columns, str) else step.columns or ()
+
+
+def _is_wrong_order(step: Step, later: Step) -> bool:
+    if step.type not in _ORDER or later.type not in _ORDER:
+        return False
+    return _ORDER[step.type] > _ORDER[later.type] and _may_meet(step, later)
+
+
+def _may_meet(step: Step, other: Step) -> bool:
+    mine = frozenset(_names(step)) or _OWN_COLUMNS[_ORDER[step.type]]
+    theirs = frozenset(_names(other)) or _OWN_COLUMNS[_ORDER[other.type]]
+    return any(fnmatchcase(a, b) or fnmatchcase(b, a) for a in mine for b in theirs)
+
+
+# -- source and config ---------------------------------------------------------------------------------
+
+
+def _source(recipe: Recipe, config: Config) -> _Issues:
+    uri = recipe.data.loader.source_uri
+    if uri is not None:
+        base = config.data_source.config.base_path if isinstance(config.data_source, FilesSource) else "."
+        try:
+            source_path(uri, base)
+        except SettingsError as error:
+            yield _Issue("source", "error", "data.loader.source_uri", f"{error.message} {error.hint}".strip())
+
+
+def _config(config: Config) -> _Issues:
+    for key, text in missing_in_config(config):
+        yield _Issue("available", "error", key, text)
+    yield from _kept(config, _KEPT_IN_CONFIG)
+
+
+def _recipe_kept(recipe: Recipe) -> _Issues:
+    yield from _kept(recipe, _KEPT_IN_RECIPE)
+
+
+def _kept(root: Section, keys: dict[str, str]) -> _Issues:
+    for key, reason in keys.items():
+        *above, last = key.split(".")
+        section: object = root
+        for name in above:
+            section = getattr(section, name, None)
+        if last in getattr(section, "model_fields_set", ()):
+            yield _Issue("kept", "info", key, f"kept for old files, without effect: {reason}")
+
+
+_RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
+    _roles,
+    _model,
+    _early_stopping,
+    _metrics,
+    _split,
+    _steps,
+    _recipe_kept,
+)

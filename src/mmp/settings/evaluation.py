@@ -1,0 +1,139 @@
+"""The `evaluation` and `monitoring` blocks of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from mmp.settings.base import Count, Float, Int, Section, Share, Text, section
+
+
+class Costs(Section):
+    """What a wrong decision costs."""
+
+    fp: Annotated[Float, Field(ge=0)] = 1.0
+    """Cost of a false positive."""
+
+    fn: Annotated[Float, Field(ge=0)] = 1.0
+    """Cost of a false negative."""
+
+
+class ThresholdSearch(Section):
+    """A threshold chosen on the validation split."""
+
+    optimise: Text
+    """Metric to improve, or cost."""
+
+    costs: Costs | None = None
+    """What wrong decisions cost, for cost."""
+
+
+class Explain(Section):
+    """Which features a prediction comes from."""
+
+    enabled: bool = True
+    """Whether to explain."""
+
+    max_rows: Count = 2000
+    """Rows to explain, sampled."""
+
+
+class Intervals(Section):
+    """Prediction intervals by conformal prediction."""
+
+    method: Literal["split", "normalised", "quantile"] = "split"
+    """How wide they are where."""
+
+    coverage: Annotated[Float, Field(gt=0, lt=1)] = 0.9
+    """Share of values that they cover."""
+
+
+class Gate(Section):
+    """A limit for one metric; a run that misses it fails."""
+
+    min: Float | None = None
+    """Lowest value allowed."""
+
+    max: Float | None = None
+    """Highest value allowed."""
+
+    vs: Text | None = None
+    """Model to compare with, by registry alias."""
+
+    tolerance: Annotated[Float, Field(ge=0)] = 0.0
+    """How much worse than that model is allowed."""
+
+
+class Evaluation(Section):
+    """How the model is judged."""
+
+    metrics: tuple[Text, ...] | None = None
+    """Metrics by name; the task's set where left out."""
+
+    random_state: Annotated[Int, Field(ge=0, lt=2**32)] = 42
+    """The one seed: split, folds, model, sampling."""
+
+    threshold: Literal["auto"] | Share | ThresholdSearch = 0.5
+    """Probability from which the positive class is predicted."""
+
+    explain: Explain = section()
+    """Which features predictions come from."""
+
+    plots: bool = True
+    """Whether to draw plots."""
+
+    slices: tuple[Text, ...] = ()
+    """Columns by whose values metrics are broken down."""
+
+    intervals: Intervals | None = None
+    """Prediction intervals."""
+
+    gates: Mapping[str, Gate] = Field(default_factory=dict)
+    """Limits by metric."""
+
+    optimization_metric: str | None = None
+    """Kept for old recipes: it stands under model.hyperparameters now."""
+
+
+class DataDrift(Section):
+    """When the features have moved."""
+
+    enabled: bool = True
+    """Whether to look at features."""
+
+    psi_threshold_warning: Annotated[Float, Field(ge=0)] = 0.1
+    """Population stability index that warns."""
+
+    psi_threshold_alert: Annotated[Float, Field(ge=0)] = 0.2
+    """Population stability index that alerts."""
+
+    missing_rate_threshold: Share = 0.05
+    """Change of the share of missing values that warns."""
+
+
+class PredictionDrift(Section):
+    """When the predictions have moved."""
+
+    enabled: bool = True
+    """Whether to look at predictions."""
+
+    psi_threshold: Annotated[Float, Field(ge=0)] = 0.2
+    """Population stability index that warns."""
+
+    extrapolation_threshold: Share = 0.05
+    """Share of predictions outside the training range that warns."""
+
+
+class Monitoring(Section):
+    """Comparison of new data with the training data."""
+
+    enabled: bool = False
+    """Whether batch runs compare; the baseline is kept in any case."""
+
+    data_drift: DataDrift = section()
+    """When the features have moved."""
+
+    prediction_drift: PredictionDrift = section()
+    """When the predictions have moved."""

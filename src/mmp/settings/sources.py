@@ -1,0 +1,78 @@
+"""Where the rows of a recipe are read from."""
+
+from __future__ import annotations
+
+import glob
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from mmp.errors import SettingsError
+
+
+def source_path(uri: str, base_path: str = ".") -> str:
+    """Return the path to read for a source, or refuse it.
+
+    A relative source starts from `base_path`, or, as in modern-ml-pipeline 1.x, from the working
+    directory where it is not there. It may not lead out of where it starts by ``..`` or a symlink;
+    an absolute path may lead anywhere.
+
+    Parameters
+    ----------
+    uri : str
+        File, directory or glob.
+    base_path : str
+        `data_source.config.base_path` of the config.
+
+    Returns
+    -------
+    str
+        A path for `data.files.read`.
+
+    Raises
+    ------
+    SettingsError
+        It leads outside, carries a password, or is of a kind that cannot be read yet.
+    """
+    kind = _kind(uri)
+    if kind:
+        raise SettingsError(
+            f"{kind} cannot be read in this version yet.",
+            hint="Name a .csv, .csv.gz or .parquet file, a directory or a glob of such files.",
+        )
+    if Path(uri).is_absolute():
+        return uri
+    below = Path(base_path, uri)
+    path = below if _is_there(below) or not _is_there(Path(uri)) else Path(uri)
+    root = Path(base_path) if path is below and Path(base_path).is_absolute() else Path()
+    start = _fixed_part(path)
+    if not start.resolve().is_relative_to(root.resolve()):
+        raise SettingsError(
+            f"The source {uri} leads out of {root.resolve()}.",
+            hint=f"If that is meant, write the absolute path: {path.resolve()}",
+        )
+    return str(path)
+
+
+def _kind(uri: str) -> str:
+    if "://" in uri:
+        parts = urlsplit(uri)
+        return f"A {parts.scheme} source"
+    if uri.endswith((".sql", ".sql.j2")):
+        return "SQL"
+    return "A source made by Python" if uri.startswith("python:") else ""
+
+
+def _is_there(path: Path) -> bool:
+    return path.exists() or (
+        glob.has_magic(str(path)) and _fixed_part(path).is_dir() and _fixed_part(path) != Path()
+    )
+
+
+def _fixed_part(path: Path) -> Path:
+    """Return the part of a glob before its first wildcard."""
+    parts = []
+    for part in path.parts:
+        if glob.has_magic(part):
+            break
+        parts.append(part)
+    return Path(*parts)
