@@ -125,7 +125,9 @@ class _Guarding(BaseHTTPRequestHandler):
         headers = {k: v for k, v in self.headers.items() if k not in {"Authorization", "Host", "Connection"}}
         upstream.request(self.command, self.path, body, headers)
         answer = upstream.getresponse()
-        return self._answer(answer.status, answer.read(), answer.headers.get("Content-Type", "text/plain"))
+        content = answer.read()
+        upstream.close()
+        return self._answer(answer.status, content, answer.headers.get("Content-Type", "text/plain"))
 
     def _answer(self, status, content, kind):
         self.send_response(status)

@@ -78,9 +78,13 @@ def test_a_run_that_ends_is_finished_and_holds_what_was_logged(embedded, tmp_pat
     ],
 )
 def test_an_error_ends_the_run_and_goes_on_unchanged(embedded, error, status, code, text):
-    with pytest.raises(type(error)) as caught, run(embedded, "e", "r", secrets=["s3cr3t"]) as active:
-        active.log_params({"a": 1})
-        raise error
+    def train():
+        with run(embedded, "e", "r", secrets=["s3cr3t"]) as active:
+            active.log_params({"a": 1})
+            raise error
+
+    with pytest.raises(type(error)) as caught:
+        train()
     assert caught.value is error or isinstance(error, StopIteration)
     found = only(embedded)
     assert (found.status, found.params) == (status, {"a": "1"})
@@ -89,19 +93,28 @@ def test_an_error_ends_the_run_and_goes_on_unchanged(embedded, error, status, co
 
 def test_a_store_that_no_longer_answers_does_not_hide_the_error(embedded):
     error = DataError("the first thing that went wrong")
-    with pytest.raises(DataError) as caught, run(embedded, "e", "r") as active:
-        active.log_params({"a": 1})
-        embedded.close()
-        raise error
+
+    def train():
+        with run(embedded, "e", "r") as active:
+            active.log_params({"a": 1})
+            embedded.close()
+            raise error
+
+    with pytest.raises(DataError) as caught:
+        train()
     assert caught.value is error
     assert any("could not be marked FAILED" in note for note in error.__notes__)
 
 
 def test_a_store_that_fails_at_the_end_fails_the_run(embedded):
-    with pytest.raises(TrackingError, match="cannot become"), run(embedded, "e", "r") as active:
-        active.log_params({"a": 1})
-        active.flush()
-        active.log_params({"a": 2})
+    def train():
+        with run(embedded, "e", "r") as active:
+            active.log_params({"a": 1})
+            active.flush()
+            active.log_params({"a": 2})
+
+    with pytest.raises(TrackingError, match="cannot become"):
+        train()
     assert only(embedded).status == "FAILED"
 
 

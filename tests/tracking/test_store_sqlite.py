@@ -21,7 +21,7 @@ from mmp.tracking.stores.base import Dataset, Metric
 from mmp.tracking.stores.client import ClientStore
 from mmp.tracking.stores.sqlite import SqliteStore
 
-from .conftest import settings
+from .conftest import mlflow_server, settings
 
 NOW = 1_790_000_000_000
 TABLES = ("runs", "tags", "params", "metrics", "latest_metrics", "datasets", "inputs", "input_tags",
@@ -216,15 +216,14 @@ def _generated_ids(path):
 
 
 def _plain(row, root, run_id, ids):
-    values = {}
-    for key, value in dict(row).items():
+    def plain(key, value):
         if key in {"creation_time", "last_update_time", "last_updated_time"}:
-            value = None
-        if isinstance(value, str):
-            value = value.replace(root, "ROOT").replace(run_id, "RUN")
-            value = "ID" if value in ids else value
-        values[key] = value
-    return repr(values)
+            return None
+        if value in ids:
+            return "ID"
+        return value.replace(root, "ROOT").replace(run_id, "RUN") if isinstance(value, str) else value
+
+    return repr({key: plain(key, value) for key, value in dict(row).items()})
 
 
 # -- many at once ------------------------------------------------------------------------------
@@ -268,6 +267,20 @@ def test_trainings_that_start_at_once_on_a_fresh_directory_all_are_there(tmp_pat
     assert sorted(versions) == list(range(1, 41))
     left = {path.name for path in (tmp_path / "mlruns").iterdir()}
     assert left == {"mlflow.db", ".mlflow.db.lock", "artifacts"}
+
+
+@pytest.mark.infra
+def test_mlflow_s_server_and_trainings_share_the_file(tmp_path):
+    with mlflow_server(tmp_path / "s", "--artifacts-destination", str(tmp_path / "s" / "artifacts")) as url:
+        uris = [f"sqlite:///{tmp_path}/s/server.db"] * 4 + [url] * 2
+        workers = [in_process(TRAININGS, uri, 0, name) for name, uri in enumerate(uris)]
+        with stores.connect(settings(url)) as reader:
+            while any(worker.poll() is None for worker in workers):
+                reader.search(limit=50)
+            ended = [(worker.communicate()[1], worker.returncode) for worker in workers]
+            names = {run.name for run in reader.search(status="FINISHED", limit=1000)}
+    assert ended == [("", 0)] * 6
+    assert names == {f"{worker}-{i}" for worker in range(6) for i in range(5)}
 
 
 def test_a_killed_training_leaves_a_readable_database_and_its_run(tmp_path):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, Self, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from mmp.errors import RunNotFoundError, TrackingError
@@ -242,8 +242,12 @@ class Store(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections; ``with connect(…) as store`` does it at its end."""
         ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *raised: object) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

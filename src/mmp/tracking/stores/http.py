@@ -284,10 +284,14 @@ def _tls() -> ssl.SSLContext:
 
 
 def _copy(answer: http.client.HTTPResponse, into: BinaryIO) -> None:
+    expected = answer.length
     into.seek(0)
     into.truncate()
     while chunk := answer.read(_CHUNK):
         into.write(chunk)
+    # Read in pieces, a body that ends too soon is no error of the library's.
+    if expected is not None and into.tell() != expected:
+        raise http.client.IncompleteRead(b"", expected - into.tell())
 
 
 def _field(content: bytes, name: str) -> str:

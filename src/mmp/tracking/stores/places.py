@@ -6,7 +6,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from mmp.errors import ArtifactError, MissingExtraError, TrackingError
@@ -34,6 +34,16 @@ class Place(Protocol):
 
 class RunFiles(ABC):
     """The part of a store that is about files; what differs is the place."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of connections."""
 
     @abstractmethod
     def place(self, run_id: str) -> Place:
