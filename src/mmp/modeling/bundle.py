@@ -1,0 +1,370 @@
+"""A trained model as one value: everything a prediction needs, and the one way to make it."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import pyarrow as pa
+
+from mmp.data import buffers
+from mmp.data.table import ColumnSpec
+from mmp.errors import ArtifactError, DataError, MmpError
+from mmp.modeling import columns, engines
+from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
+from mmp.modeling.pipeline import FittedPipeline
+from mmp.modeling.state import from_json, read_arrays, to_json, write_arrays
+from mmp.modeling.values import EXACT_INTEGERS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from pathlib import Path
+    from typing import TypeAlias
+
+    import numpy.typing as npt
+    import pandas as pd
+
+    from mmp.modeling.engines.base import Model
+    from mmp.modeling.pipeline import Matrix
+
+    Label = int | float | bool | str
+    Source: TypeAlias = pa.Table | Sequence[Mapping[str, object]]
+
+FORMAT: Final = 1
+_ARROW_TYPES: Final = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The one prediction table, the same for pyfunc, HTTP, files and SQL.
+
+    Parameters
+    ----------
+    keys : mapping of str to list or pyarrow array
+        Entity keys, as they came.
+    values : mapping of str to ndarray or list, each of length n_rows
+        ``prediction``, ``probability`` (binary), ``probability_<class>`` (classification).
+    """
+
+    keys: Mapping[str, Any]
+    values: Mapping[str, npt.NDArray[Any] | list[Any]]
+
+    def __len__(self) -> int:
+        return len(self.values["prediction"])
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Column names in order: keys first."""
+        return (*self.keys, *self.values)
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return one JSON-able object a row."""
+        keys = [[_jsonable(value) for value in _as_list(column)] for column in self.keys.values()]
+        rows = zip(*keys, *map(_as_list, self.values.values()), strict=True)
+        return [dict(zip(self.names, row, strict=True)) for row in rows]
+
+    def to_arrow(self) -> pa.Table:
+        """Return an Arrow table; keys that came in one keep their type."""
+        arrays = [_as_arrow(column) for column in (*self.keys.values(), *self.values.values())]
+        return pa.Table.from_arrays(arrays, names=list(self.names))
+
+    def to_pandas(self, index: Any = None) -> pd.DataFrame:
+        """Return a data frame, on `index` where one is given."""
+        import pandas as pd
+
+        data = {
+            name: column.to_pandas(integer_object_nulls=True)
+            if isinstance(column, pa.ChunkedArray)
+            else column
+            for name, column in {**self.keys, **self.values}.items()
+        }
+        frame = pd.DataFrame(data, columns=list(self.names))
+        return frame if index is None else frame.set_axis(index, axis=0)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A trained model.
+
+    Parameters
+    ----------
+    task : str
+        ``classification`` or ``regression``.
+    recipe_name : str
+        Name of the recipe that it was trained from.
+    class_path : str
+        Dotted path of the estimator.
+    target : ColumnSpec
+        The column that it predicts.
+    entities : tuple of ColumnSpec
+        Keys that a request may have and that go to the output as they came.
+    pipeline : FittedPipeline
+        From columns to the matrix.
+    model : Model
+        From the matrix to probabilities or values.
+    classes : tuple of labels
+        As the user wrote them, in the order of the probabilities; empty for regression.
+    positive : int or None
+        Position of the positive class, for two classes.
+    threshold : float
+        Probability of the positive class that decides for it.
+    baseline : mapping
+        Distribution of the training columns, plain JSON.
+    examples : tuple of mapping
+        Synthetic requests in served form, see `mmp.modeling.golden`.
+    parameters, metrics : mapping
+        What the estimator was given, and how it did; for display.
+
+    Raises
+    ------
+    DataError
+        Where an entity column has the name of an output column.
+    """
+
+    task: str
+    recipe_name: str
+    class_path: str
+    target: ColumnSpec
+    entities: tuple[ColumnSpec, ...]
+    pipeline: FittedPipeline
+    model: Model
+    classes: tuple[Label, ...] = ()
+    positive: int | None = None
+    threshold: float = ARGMAX_THRESHOLD
+    baseline: Mapping[str, Any] = field(default_factory=dict)
+    examples: tuple[Mapping[str, Any], ...] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if taken := {spec.name for spec in self.entities} & set(self.output_names):
+            raise DataError(
+                f"The entity column '{min(taken)}' has the name of a column of the predictions.",
+                hint=f"Rename it in the source; predictions have {', '.join(self.output_names)}.",
+            )
+
+    @property
+    def inputs(self) -> tuple[ColumnSpec, ...]:
+        """Columns that a request must have."""
+        return self.pipeline.inputs
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Names of the columns of a prediction, entity keys apart."""
+        binary = () if self.positive is None else ("probability",)
+        classes = (f"probability_{name}" for name in class_names(self.classes))
+        return ("prediction", *binary, *classes)
+
+    def predict(self, source: Source, *, where: str = "") -> Predictions:
+        """Predict: every surface does it through here.
+
+        Parameters
+        ----------
+        source : pyarrow.Table or sequence of mapping
+            Rows with the columns of `inputs`, in any order; other columns are ignored.
+        where : str
+            What the rows are, for messages.
+
+        Raises
+        ------
+        MissingColumnsError
+            Where an input is not there.
+        DataError
+            Where a value is not what the training column had, all of them at once; where the model
+            takes no missing values and there are some.
+        """
+        output = self.output(source, where=where)
+        return Predictions(_keys(self.entities, source), self._values(output))
+
+    def output(self, source: Source, *, where: str = "") -> npt.NDArray[np.float64]:
+        """Return what the model says, undecided.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes) or (n_rows,)
+            Probabilities of the classes, or values.
+        """
+        typed = columns.coerce(self.inputs, source, where=where)
+        matrix = self.pipeline.matrix(typed)
+        try:
+            output = self.model.predict(matrix.values)
+        except engines.engine(self.model.engine).errors() as error:
+            if np.isnan(matrix.values).any():
+                raise _unanswered(matrix, where) from error
+            raise
+        if not np.isfinite(output).all():
+            raise _unanswered(matrix, where)
+        return output
+
+    def _values(self, output: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any] | list[Any]]:
+        if not self.classes:
+            return {"prediction": output}
+        decided = decide(output, threshold=self.threshold, positive=self.positive)
+        probabilities = list(output.T)
+        if self.positive is not None:
+            probabilities.insert(0, output[:, self.positive])
+        return dict(zip(self.output_names, [_labels(self.classes, decided), *probabilities], strict=True))
+
+    def save(self, folder: Path) -> None:
+        """Write what `load` reads into an existing folder; equal bundles give equal bytes."""
+        estimator = folder / "estimator"
+        estimator.mkdir()
+        meta = self.model.save(estimator)
+        pipeline, arrays = self.pipeline.to_state()
+        content = {
+            "format": FORMAT,
+            "task": self.task,
+            "recipe_name": self.recipe_name,
+            "class_path": self.class_path,
+            "target": asdict(self.target),
+            "entities": [asdict(spec) for spec in self.entities],
+            "pipeline": pipeline,
+            "engine": self.model.engine,
+            "model": meta,
+            "classes": list(self.classes),
+            "positive": self.positive,
+            "threshold": self.threshold,
+            "parameters": dict(self.parameters),
+            "metrics": dict(self.metrics),
+        }
+        (folder / "bundle.json").write_bytes(to_json(content))
+        (folder / "baseline.json").write_bytes(to_json(dict(self.baseline)))
+        write_arrays(folder / "state.npz", arrays)
+
+    @classmethod
+    def load(cls, folder: Path, *, trust: Collection[str] = ()) -> Bundle:
+        """Read what `save` wrote.
+
+        The files are taken as they are: `mmp.tracking.artifacts` verifies them first, and says in a
+        sentence what a content of another shape makes of this.
+
+        Parameters
+        ----------
+        folder : Path
+            A verified model folder.
+        trust : collection of str
+            Dotted types, beyond those in code, that the estimator may hold; ``pickle`` where it may be one.
+
+        Raises
+        ------
+        ArtifactError
+            Where a file cannot be read, or holds what is not trusted.
+        """
+        content = from_json((folder / "bundle.json").read_bytes(), "bundle.json")
+        baseline = from_json((folder / "baseline.json").read_bytes(), "baseline.json")
+        arrays = read_arrays(folder / "state.npz")
+        return cls._restored(content, baseline, arrays, folder / "estimator", trust)
+
+    @classmethod
+    def _restored(
+        cls,
+        content: Mapping[str, Any],
+        baseline: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]],
+        estimator: Path,
+        trust: Collection[str],
+    ) -> Bundle:
+        if content["format"] != FORMAT:
+            raise ArtifactError(
+                f"The model has format {content['format']!r}; this version of mmp reads {FORMAT}.",
+                hint="Load it with the version of mmp that wrote it, or train again.",
+            )
+        return cls(
+            task=content["task"],
+            recipe_name=content["recipe_name"],
+            class_path=content["class_path"],
+            target=ColumnSpec(**content["target"]),
+            entities=tuple(ColumnSpec(**spec) for spec in content["entities"]),
+            pipeline=FittedPipeline.from_state(content["pipeline"], arrays),
+            model=_model(content["engine"], estimator, content["model"], trust),
+            classes=tuple(content["classes"]),
+            positive=content["positive"],
+            threshold=content["threshold"],
+            baseline=baseline,
+            parameters=content["parameters"],
+            metrics=content["metrics"],
+        )
+
+
+def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection[str]) -> Model:
+    try:
+        return engines.load(engine, folder, meta, trust=trust)
+    except MmpError:
+        raise
+    except engines.engine(engine).errors() as error:
+        raise ArtifactError(
+            f"The estimator's file cannot be read by this version of {engine}: {str(error).splitlines()[0]}.",
+            hint="Install the version that wrote it (requirements.txt beside the model), or train again.",
+        ) from error
+
+
+def _unanswered(matrix: Matrix, where: str) -> DataError:
+    has_missing = np.isnan(matrix.values).any(axis=0)
+    missing = [repr(name) for name, has in zip(matrix.names, has_missing, strict=True) if has]
+    if not missing:
+        return DataError(
+            "The model's answer is not a finite number.", hint="Look for extreme values.", where=where
+        )
+    return DataError(
+        f"The model takes no missing values, and there are some in {', '.join(missing)}.",
+        hint="Fill them in, or train with a simple_imputer step.",
+        where=where,
+    )
+
+
+def _keys(entities: Iterable[ColumnSpec], source: Source) -> dict[str, Any]:
+    if isinstance(source, pa.Table):
+        there = set(source.column_names)
+        keys = {spec.name: source.column(spec.name) for spec in entities if spec.name in there}
+    else:
+        there = set().union(*source)
+        keys = {spec.name: [row.get(spec.name) for row in source] for spec in entities if spec.name in there}
+    for spec in entities:
+        if spec.kind == "integer" and spec.name in keys:
+            _check_exact(spec.name, keys[spec.name])
+    return keys
+
+
+def _check_exact(name: str, column: Any) -> None:
+    """Refuse an integer key that came as a float too large to say which integer it was."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.to_pylist() if pa.types.is_floating(column.type) else []
+    inexact = (value for value in column if isinstance(value, float) and abs(value) >= EXACT_INTEGERS)
+    if (value := next(inexact, None)) is not None:
+        raise DataError(
+            f"The key column '{name}' holds {value!r}, a float that stands for several integers.",
+            hint="Send it as an integer or as text.",
+        )
+
+
+def _labels(classes: Sequence[Label], decided: npt.NDArray[np.intp]) -> npt.NDArray[Any] | list[Any]:
+    if isinstance(classes[0], str):
+        return [classes[position] for position in decided.tolist()]
+    return np.array(classes)[decided]
+
+
+def _as_list(column: Any) -> list[Any]:
+    if isinstance(column, pa.ChunkedArray):
+        return list(column.to_pylist())
+    return list(column.tolist()) if isinstance(column, np.ndarray) else list(column)
+
+
+def _jsonable(value: Any) -> Any:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if np.isfinite(value) else None
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _as_arrow(column: Any) -> Any:
+    """Make an Arrow array of any column; `pyarrow.array` would import pandas for what it can do without."""
+    if isinstance(column, pa.ChunkedArray):
+        return column
+    if isinstance(column, np.ndarray):
+        return buffers.wrap(column, _ARROW_TYPES[column.dtype.kind])
+    if all(isinstance(value, str) for value in column):
+        return buffers.strings(column)
+    return pa.array(column)

@@ -1,0 +1,142 @@
+"""mmp's own MLflow flavor: what ``mlflow.pyfunc.load_model`` calls.
+
+MLflow reads ``MLmodel`` to find this module, and trusts the store for that. From here on nothing
+in ``MLmodel`` counts: the folder is verified against its manifest and rebuilt from plain data.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import pyarrow as pa
+
+from mmp.errors import DataError
+from mmp.modeling.bundle import Predictions
+from mmp.tracking import artifacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+    import pandas as pd
+
+    from mmp.modeling.bundle import Bundle
+
+    Input: TypeAlias = (
+        pd.DataFrame | pa.Table | Mapping[str, Any] | Sequence[Mapping[str, Any]] | npt.NDArray[np.void]
+    )
+
+TRUST_VARIABLE: Final = "MMP_TRUST"
+
+
+class PyfuncWrapper:
+    """A verified model in MLflow's clothes: it holds a bundle, and nothing else.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        What predicts.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.bundle = bundle
+
+    def predict(
+        self,
+        model_input: Input,
+        params: Mapping[str, Any] | None = None,  # noqa: ARG002 - MLflow's interface
+    ) -> pd.DataFrame:
+        """Predict rows of whatever form MLflow or a user passes on.
+
+        Parameters
+        ----------
+        model_input : DataFrame, pyarrow.Table, mapping, sequence of mappings or structured ndarray
+            Columns go by name, in any order. A mapping is one row, or columns of equal length.
+        params : mapping, optional
+            There are none; MLflow passes them.
+
+        Returns
+        -------
+        DataFrame
+            The one table of predictions, on the index of a DataFrame that came in.
+
+        Raises
+        ------
+        DataError
+            Where it is none of these, or values do not fit.
+        """
+        # Who passes a data frame has imported pandas.
+        pandas = sys.modules.get("pandas")
+        if pandas is not None and isinstance(model_input, pandas.DataFrame):
+            return _predict_frame(self.bundle, model_input)
+        return self.bundle.predict(_source(model_input)).to_pandas()
+
+    def __reduce__(self) -> Any:
+        raise TypeError("A PyfuncWrapper is loaded from its model folder, never pickled.")
+
+
+def _load_pyfunc(path: str) -> PyfuncWrapper:
+    """Load a model folder for MLflow; the words that a config's ``trust`` says are in ``MMP_TRUST`` here."""
+    words = os.environ.get(TRUST_VARIABLE, "")
+    return PyfuncWrapper(
+        artifacts.load(path, trust=[word.strip() for word in words.split(",") if word.strip()])
+    )
+
+
+def _predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
+    wanted = [spec.name for spec in (*bundle.entities, *bundle.inputs)]
+    for name in wanted:
+        if list(frame.columns).count(name) > 1:
+            raise DataError(
+                f"The column '{name}' is in the data frame more than once.", hint="Keep one of them."
+            )
+    there = frame[[name for name in wanted if name in frame.columns]]
+    predictions = bundle.predict(_frame_source(there))
+    keys = {name: there[name].array for name in predictions.keys}
+    return Predictions(keys, predictions.values).to_pandas(frame.index)
+
+
+def _frame_source(frame: pd.DataFrame) -> pa.Table | list[dict[str, Any]]:
+    """Hand a data frame over by columns, or by cells where Arrow finds no one type for a column."""
+    try:
+        arrays = [pa.array(column, from_pandas=True) for _, column in frame.items()]
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        names = list(frame.columns)
+        columns = [frame[name].tolist() for name in names]
+        return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
+    return pa.Table.from_arrays(arrays, names=list(frame.columns))
+
+
+def _source(value: Any) -> pa.Table | Sequence[Mapping[str, Any]]:
+    if isinstance(value, pa.Table):
+        return value
+    if isinstance(value, dict):
+        return _rows(value)
+    names = getattr(getattr(value, "dtype", None), "names", None)
+    if names:
+        return [dict(zip(names, row, strict=True)) for row in value.reshape(-1).tolist()]
+    if isinstance(value, list | tuple) and all(isinstance(row, dict) for row in value):
+        return list(value)
+    raise DataError(
+        f"The model cannot predict from a {type(value).__name__} without column names.",
+        hint="Pass a DataFrame, a dict, or a list of dicts.",
+    )
+
+
+def _rows(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """Read a mapping as one row of scalars, or as columns."""
+    cells = {name: list(column) for name, column in columns.items() if _is_column(column)}
+    if not cells:
+        return [columns]
+    if len(cells) < len(columns) or len(set(map(len, cells.values()))) > 1:
+        raise DataError(
+            "The columns passed to the model differ in length.", hint="Pass as many cells in each."
+        )
+    return [dict(zip(cells, row, strict=True)) for row in zip(*cells.values(), strict=True)]
+
+
+def _is_column(value: Any) -> bool:
+    return isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
