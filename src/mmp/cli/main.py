@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from mmp import __version__
 from mmp.cli.screen import Screen
 from mmp.cli.verdict import Verdict
+from mmp.modeling import lean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,7 @@ class Verbs(TyperGroup):
         """Return the command of one verb, None where there is none."""
         if cmd_name not in VERBS:
             return None
+        lean.enable()
         module = importlib.import_module(f"mmp.cli.{cmd_name}")
         verb = typer.Typer(rich_markup_mode=None, add_completion=False)
         verb.command(cmd_name, epilog=GLOBAL_FLAGS)(module.main)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,25 +38,16 @@ RunId = Annotated[
 ]
 
 
-def parameters(text: str | None) -> dict[str, Any]:
-    """Return the parameters of ``-p``.
+def refuse_parameters(text: str | None) -> None:
+    """Refuse ``-p`` where the source takes no parameters: today every source is files.
 
-    Examples
-    --------
-    >>> parameters('{"day": "2026-01-01"}')
-    {'day': '2026-01-01'}
+    Raises
+    ------
+    SettingsError
+        There are parameters.
     """
-    if text is None:
-        return {}
-    try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
+    if text is not None:
         raise SettingsError(
-            f"-p is not JSON: {error}.", hint="""Write it as -p '{"day": "2026-01-01"}'."""
-        ) from error
-    if not isinstance(value, dict):
-        raise SettingsError(
-            f"-p must be a JSON object, not {type(value).__name__}.",
-            hint="""Write it as -p '{"day": "2026-01-01"}'.""",
+            "-p sets the parameters of a SQL source, and this version reads files only.",
+            hint="Leave -p out; --set changes a recipe key.",
         )
-    return value

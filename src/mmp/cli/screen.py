@@ -110,8 +110,8 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def columns(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
-    """Lay out rows under a header, numbers to the right.
+def columns(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
+    """Lay out rows, under a header where there is one, numbers to the right.
 
     Examples
     --------
@@ -120,9 +120,10 @@ def columns(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     rmse     1.50
     r2      10.25
     """
-    lines = [list(header), *[list(row) for row in rows]]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-    right = [bool(rows) and all(_numeric(row[i]) for row in rows) for i in range(len(header))]
+    lines = [*([list(header)] if header else []), *[list(row) for row in rows]]
+    places = range(len(lines[0]) if lines else 0)
+    widths = [max(len(line[i]) for line in lines) for i in places]
+    right = [bool(rows) and all(_numeric(row[i]) for row in rows) for i in places]
     return "\n".join(
         "  ".join(
             cell.rjust(width) if to_right else cell.ljust(width)

@@ -1,15 +1,20 @@
 from __future__ import annotations
 
+import json
+import shlex
 from typing import TYPE_CHECKING
 
 import typer
 
+from mmp.catalog.tasks import TASKS
 from mmp.cli import options
 from mmp.cli.screen import Screen, columns, number
 from mmp.cli.watch import watcher
 
 if TYPE_CHECKING:
     from mmp.pipelines.train import TrainResult
+
+_LONGEST_EXAMPLE = 300
 
 
 def main(
@@ -26,6 +31,7 @@ def main(
     from mmp.settings.load import load_config, load_recipe
 
     screen: Screen = ctx.obj
+    options.refuse_parameters(params)
     where = load_config(config)
     what = load_recipe(recipe, overrides=changes or ())
     screen.findings([*where.findings, *what.findings])
@@ -33,30 +39,40 @@ def main(
         what,
         where,
         data=data,
-        parameters=options.parameters(params),
         watcher=watcher(screen),
         tell=screen.findings,
         log_file=log_to(where.value.logging, what.value.name),
     )
-    screen.result(result.as_dict(), _text(result))
+    screen.say()
+    # what was asked for by name is shown, whatever it is
+    everything = screen.verbose or what.value.evaluation.metrics is not None
+    screen.result(result.as_dict(), _text(result, everything=everything))
     screen.say(_next(result, config))
 
 
-def _text(result: TrainResult) -> str:
-    splits = [split for split in ("train", "validation", "test") if result.metrics.get(split)]
+def _text(result: TrainResult, *, everything: bool) -> str:
+    splits = [split for split in ("train", "validation", "test") if split in result.metrics]
     names = dict.fromkeys(name for split in splits for name in result.metrics[split])
-    rows = [[name, *(number(result.metrics[split].get(name)) for split in splits)] for name in names]
-    table = columns(rows, ["metric", *splits])
-    return f"\n{table}\n\nrun         {result.run_id}\nexperiment  {result.experiment}\nmodel       {result.model_uri}"
+    main = [name for name in names if everything or name in TASKS[result.task].metrics] or list(names)
+    rows = [[name, *(number(result.metrics[split].get(name)) for split in splits)] for name in main]
+    more = (
+        f"\n(and {len(names) - len(main)} more, by class and by average, in the run)"
+        if len(main) < len(names)
+        else ""
+    )
+    place = columns([["run", result.run_id], ["experiment", result.experiment], ["model", result.model_uri]])
+    return f"{columns(rows, ['metric', *splits])}{more}\n\n{place}"
 
 
 def _next(result: TrainResult, config: str | None) -> str:
-    where = f" -c {config}" if config else ""
+    where = f" -c {shlex.quote(config)}" if config else ""
     run = result.run_id[:8]
+    example = shlex.quote(json.dumps(result.example, ensure_ascii=False))
+    rows = example if len(example) <= _LONGEST_EXAMPLE else shlex.quote(result.source)
     return (
         "\nnext\n"
-        f"  mmp predict{where} --run-id {run} --input '{result.example}'\n"
-        f"  mmp evaluate{where} --run-id {run} -d NEW_DATA\n"
+        f"  mmp predict{where} --run-id {run} --input {rows}\n"
+        f"  mmp evaluate{where} --run-id {run} -d {shlex.quote(result.source)}\n"
         f"  mmp runs{where}\n"
         f"  mmp ui{where}"
     )

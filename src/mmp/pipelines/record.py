@@ -121,7 +121,7 @@ def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config]
             "dataset.digest": found.digest,
         }
     )
-    columns = [{"name": name, "type": kind, "required": True} for name, kind in found.schema.items()]
+    columns = [{"name": name, "type": kind, "required": True} for name, kind in found.schema]
     active.log_dataset(
         Dataset(
             name=Path(table.source).name,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.catalog.models import row_for
 from mmp.data.split import split
-from mmp.errors import Finding
 from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden, pipeline
 from mmp.modeling.baseline import baseline
@@ -20,6 +18,7 @@ from mmp.modeling.columns import from_table, take
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.pipelines import record
 from mmp.pipelines.check import refuse_settings
+from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.steps import Steps
 from mmp.tracking import artifacts, manifest
@@ -27,14 +26,25 @@ from mmp.tracking.run import run
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
+    from mmp.catalog.models import ModelRow
+    from mmp.errors import Finding
+    from mmp.modeling.columns import Columns
+    from mmp.modeling.fit import Fitted
+    from mmp.modeling.pipeline import FittedPipeline, Matrix
+    from mmp.modeling.target import Target
+    from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
     from mmp.settings.config import Config
     from mmp.settings.load import Loaded
     from mmp.settings.recipe import Recipe
+    from mmp.tracking.run import ActiveRun
 
-MODEL_FOLDER = "model"
+    Metrics = Mapping[str, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -45,6 +55,8 @@ class TrainResult:
     ----------
     run_id, experiment, model_uri : str
         Where it is; `model_uri` is what ``mlflow.pyfunc.load_model`` takes.
+    task, source : str
+        What was learned, from which table.
     metrics : mapping of str to mapping of str to float
         By split and name.
     artifacts : tuple of str
@@ -53,22 +65,24 @@ class TrainResult:
         Wall seconds by step.
     warnings : tuple of Finding
         What was worth telling.
-    example : str
-        A request that the model answers, as JSON.
+    example : mapping
+        A request that the model answers.
     """
 
     run_id: str
     experiment: str
     model_uri: str
-    metrics: Mapping[str, Mapping[str, float]]
+    task: str
+    source: str
+    metrics: Metrics
     artifacts: tuple[str, ...]
     timings_s: Mapping[str, float]
     warnings: tuple[Finding, ...]
-    example: str
+    example: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
         """Return the object that ``--json`` prints."""
-        return {**asdict(self), "warnings": [asdict(finding) for finding in self.warnings]}
+        return asdict(self)
 
 
 def train(
@@ -103,17 +117,12 @@ def train(
     Raises
     ------
     MmpError
-        What the user can mend; the run then has the status FAILED and says why.
+        What the user can mend; a run that has begun then has the status FAILED and says why.
     """
     what, where = recipe.value, config.value
-    findings = record.Findings(tell)
-    steps = Steps(watcher)
+    steps, findings = Steps(watcher), record.Findings(tell)
     findings.add(refuse_settings(what, where))
-    task, seed, row = (
-        what.task_choice,
-        what.evaluation.random_state,
-        row_for(what.model.class_path, what.task_choice),
-    )
+    row = row_for(str(what.model.class_path), what.task_choice)
 
     with run(connect(where.mlflow), *record.names(what, where), record.tags(recipe)) as active:
         active.log_params(record.parameters(what))
@@ -121,121 +130,42 @@ def train(
 
         with steps("read") as note:
             table = read_table(what, where, data)
-            note(f"{table.n_rows:,} rows × {len(table.specs)} columns from {table.source}")
-
+            note(f"{table.n_rows:,} rows, {len(table.specs)} columns from {table.source}")
         with steps("check") as note:
             rows = labelled_rows(table, what)
             findings.add(rows.findings)
-            requests(what.evaluation.metrics or (), task=task, classes=rows.target.classes)
+            requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
             note(f"{len(rows.features)} features, target {rows.describe_target()}")
-
         with steps("split") as note:
-            splits = split(rows.table, what.data.split, task=task, target=rows.target_spec.name, seed=seed)
-            parts = {name: part for name, part in vars(splits).items() if len(part)}
-            note(", ".join(f"{name} {len(part):,}" for name, part in parts.items()))
-
+            parts = _split(rows, what)
+            note(", ".join(f"{name} {len(positions):,}" for name, positions in parts.items()))
         with steps("prepare") as note:
-            columns = from_table(rows.table, rows.features)
-            training = take(columns, splits.train)
-            chosen = what.preprocessor.steps if what.preprocessor else None
-            if chosen is None:
-                chosen = default_steps(rows.features, training, model=row)
-            fitted, matrix = pipeline.fit(
-                chosen,
-                training,
-                rows.features,
-                rows.target.take(splits.train),
-                seed=seed,
-                dtype=row.matrix_dtype,
-                native_categories=row.native_categories,
+            prepared = _prepare(rows, parts, what, row)
+            note(
+                f"{record.steps_in_words(prepared.steps)}; {len(prepared.pipeline.names)} features for the model"
             )
-            matrices = {"train": matrix} | {
-                name: fitted.matrix(take(columns, part)) for name, part in parts.items() if name != "train"
-            }
-            targets = {name: rows.target.take(part) for name, part in parts.items()}
-            if matrix.rows is not None:
-                targets["train"] = targets["train"].take(matrix.rows)
-            note(f"{record.steps_in_words(chosen)}; {len(matrix.names)} features for the model")
-
         with steps("fit") as note:
-            validation = (matrices["validation"], targets["validation"]) if "validation" in parts else None
-            estimator = fit_model(
-                row,
-                what.model.hyperparameters.values,
-                matrix,
-                targets["train"],
-                validation=validation,
-                options=_options(what, seed),
-            )
-            findings.add(estimator.findings)
-            active.log_params(estimator.params)
-            active.log_history(estimator.model.history)
-            note(record.model_in_words(row, estimator))
-
+            fitted = _fit(prepared, what, row)
+            findings.add(fitted.findings)
+            active.log_params(fitted.params)
+            active.log_history(fitted.model.history)
+            note(record.model_in_words(row, fitted))
         with steps("evaluate") as note:
-            threshold = float(what.evaluation.threshold)  # type: ignore[arg-type]  # settings.checks lets numbers pass
-            outputs = {name: estimator.model.predict(matrices[name].values) for name in parts}
-            undefined: list[Finding] = []
-            metrics = {
-                name: evaluate(
-                    targets[name],
-                    outputs[name],
-                    task=task,
-                    metrics=what.evaluation.metrics or (),
-                    threshold=threshold,
-                    split=name,
-                    findings=None if what.evaluation.metrics else undefined,
-                )
-                for name in parts
-                if name != "calibration"
+            outputs = {
+                name: fitted.model.predict(matrix.values) for name, matrix in prepared.matrices.items()
             }
+            metrics, undefined = _evaluate(prepared, outputs, what)
             findings.add(undefined)
             active.log_metrics(by_split(metrics))
-            note(record.score_in_words(task, metrics))
-
-        with steps("package") as note, tempfile.TemporaryDirectory(prefix="mmp-model-") as folder:
-            unseen = next(name for name in ("test", "validation", "train") if name in parts)
-            bundle = golden.with_examples(
-                Bundle(
-                    task=task,
-                    recipe_name=what.name,
-                    class_path=row.class_path,
-                    target=rows.target_spec,
-                    inputs=fitted.inputs,
-                    entities=rows.entities,
-                    pipeline=fitted,
-                    model=estimator.model,
-                    classes=rows.target.classes,
-                    positive=rows.target.positive,
-                    threshold=threshold,
-                    baseline=baseline(
-                        training,
-                        fitted.inputs,
-                        rows.target.take(splits.train),
-                        outputs[unseen],
-                        threshold=threshold,
-                    ),
-                    parameters=estimator.params,
-                    metrics=metrics,
-                ),
-                training,
-                seed=seed,
-            )
-            model = Path(folder, MODEL_FOLDER)
-            digest = artifacts.write(bundle, model, run_id=active.run_id, recipe_digest=record.digest(recipe))
-            active.set_tags({manifest.TAG: digest})
-            active.add_folder(model, MODEL_FOLDER)
-            note(record.size_in_words(model))
-
+            note(record.score_in_words(what.task_choice, metrics))
+        with steps("package") as note:
+            bundle = _bundle(rows, prepared, fitted, outputs, metrics, what)
+            note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
             record.log_inputs(active, recipe, config, table)
-            if where.mlflow.registered_model_name:
-                active.flush()
-                version = active.store.register(where.mlflow.registered_model_name, active.run_id)
-                note(f"version {version} of {where.mlflow.registered_model_name}")
+            note(_register(active, where.mlflow.registered_model_name))
             if log_file and where.logging.upload_to_mlflow:
                 active.log_file(log_file, "logs")
-            note(f"experiment {active.experiment}")
 
     files = tuple(active.store.artifacts(active.run_id))
     active.store.close()
@@ -243,18 +173,71 @@ def train(
         run_id=active.run_id,
         experiment=active.experiment,
         model_uri=f"runs:/{active.run_id}/{MODEL_FOLDER}",
+        task=what.task_choice,
+        source=table.source,
         metrics=metrics,
         artifacts=files,
         timings_s=steps.timings_s,
         warnings=findings.all,
-        example=json.dumps(bundle.examples[0], ensure_ascii=False),
+        example=bundle.examples[0],
     )
 
 
-def _options(recipe: Recipe, seed: int) -> FitOptions:
+@dataclass(frozen=True)
+class _Prepared:
+    """The rows of each part as the estimator takes them, and what made them so."""
+
+    steps: Sequence[Any]
+    pipeline: FittedPipeline
+    training: Columns
+    matrices: Mapping[str, Matrix]
+    targets: Mapping[str, Target]
+
+
+def _split(rows: Rows, recipe: Recipe) -> dict[str, npt.NDArray[np.int64]]:
+    """Return the positions of each part that has rows."""
+    splits = split(
+        rows.table,
+        recipe.data.split,
+        task=recipe.task_choice,
+        target=rows.target_spec.name,
+        seed=recipe.evaluation.random_state,
+    )
+    return {name: positions for name, positions in vars(splits).items() if len(positions)}
+
+
+def _prepare(
+    rows: Rows, parts: Mapping[str, npt.NDArray[np.int64]], recipe: Recipe, row: ModelRow
+) -> _Prepared:
+    """Fit the steps on the training rows, and put every part through them."""
+    columns = from_table(rows.table, rows.features)
+    training = take(columns, parts["train"])
+    targets = {name: rows.target.take(positions) for name, positions in parts.items()}
+    steps = recipe.preprocessor.steps if recipe.preprocessor else None
+    if steps is None:
+        steps = default_steps(rows.features, training, model=row)
+    fitted, matrix = pipeline.fit(
+        steps,
+        training,
+        rows.features,
+        targets["train"],
+        seed=recipe.evaluation.random_state,
+        dtype=row.matrix_dtype,
+        native_categories=row.native_categories,
+    )
+    if matrix.rows is not None:
+        targets["train"] = targets["train"].take(matrix.rows)
+    others = {name: fitted.matrix(take(columns, part)) for name, part in parts.items() if name != "train"}
+    return _Prepared(steps, fitted, training, {"train": matrix, **others}, targets)
+
+
+def _fit(prepared: _Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
     model, stopping = recipe.model, recipe.model.early_stopping
-    return FitOptions(
-        seed=seed,
+    validation = None
+    if "validation" in prepared.matrices:
+        validation = prepared.matrices["validation"], prepared.targets["validation"]
+    options = FitOptions(
+        seed=recipe.evaluation.random_state,
         threads=model.threads,
         library_defaults=model.hyperparameters.defaults == "library",
         class_weight=model.class_weight,
@@ -262,3 +245,94 @@ def _options(recipe: Recipe, seed: int) -> FitOptions:
         trust=recipe.package.trust,
         allow_pickle=recipe.package.allow_pickle,
     )
+    return fit_model(
+        row,
+        model.hyperparameters.values,
+        prepared.matrices["train"],
+        prepared.targets["train"],
+        validation=validation,
+        options=options,
+    )
+
+
+def _evaluate(
+    prepared: _Prepared, outputs: Mapping[str, npt.NDArray[np.float64]], recipe: Recipe
+) -> tuple[Metrics, list[Finding]]:
+    """Return the metrics of each part, and what could not be computed of the default ones.
+
+    Training rows are judged as the estimator saw them: where a step learned from the target, with
+    its out-of-fold values.
+    """
+    undefined: list[Finding] = []
+    metrics = {
+        name: evaluate(
+            prepared.targets[name],
+            output,
+            task=recipe.task_choice,
+            metrics=recipe.evaluation.metrics,
+            threshold=_threshold(recipe),
+            split=name,
+            findings=undefined,
+        )
+        for name, output in outputs.items()
+        if name != "calibration"
+    }
+    return metrics, undefined
+
+
+def _bundle(
+    rows: Rows,
+    prepared: _Prepared,
+    fitted: Fitted,
+    outputs: Mapping[str, npt.NDArray[np.float64]],
+    metrics: Metrics,
+    recipe: Recipe,
+) -> Bundle:
+    """Put together everything that a prediction needs."""
+    unseen = next(name for name in ("test", "validation", "train") if name in outputs)
+    bundle = Bundle(
+        task=recipe.task_choice,
+        recipe_name=recipe.name,
+        class_path=str(recipe.model.class_path),
+        target=rows.target_spec,
+        entities=rows.entities,
+        pipeline=prepared.pipeline,
+        model=fitted.model,
+        classes=rows.target.classes,
+        positive=rows.target.positive,
+        threshold=_threshold(recipe),
+        baseline=baseline(
+            prepared.training,
+            prepared.pipeline.inputs,
+            prepared.targets["train"],
+            outputs[unseen],
+            threshold=_threshold(recipe),
+        ),
+        parameters=fitted.params,
+        metrics=metrics,
+    )
+    return golden.with_examples(bundle, prepared.training, seed=recipe.evaluation.random_state)
+
+
+def _package(bundle: Bundle, active: ActiveRun, *, recipe_digest: str) -> str:
+    """Write the model's files into the run, and say how much that is."""
+    with tempfile.TemporaryDirectory(prefix="mmp-model-") as folder:
+        model = Path(folder, MODEL_FOLDER)
+        digest = artifacts.write(bundle, model, run_id=active.run_id, recipe_digest=recipe_digest)
+        active.set_tags({manifest.TAG: digest})
+        active.add_folder(model, MODEL_FOLDER)
+        return record.size_in_words(model)
+
+
+def _register(active: ActiveRun, name: str | None) -> str:
+    """Add the model to the registry where the config says so, and say where the run is."""
+    where = f"experiment {active.experiment}"
+    if name is None:
+        return where
+    active.flush()
+    return f"{where}, version {active.store.register(name, active.run_id)} of {name}"
+
+
+def _threshold(recipe: Recipe) -> float:
+    # settings.checks lets nothing but a number pass
+    return float(recipe.evaluation.threshold)  # type: ignore[arg-type]
