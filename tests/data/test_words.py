@@ -74,7 +74,11 @@ def test_kind_and_values(tmp_path, words, kind, values):
     [
         (["2024-01-05", "2024-01-06"], ["2024-01-05", "2024-01-06"], None),
         (["2024-01-05T10:00:00Z", "2024-01-05 10:00"], ["2024-01-05 10:00"] * 2, None),
-        (["2024-01-05 10:00:00+09:00", "2024-01-05 01:00:00.5"], ["2024-01-05 01:00", "2024-01-05 01:00:00.5"], None),
+        (
+            ["2024-01-05 10:00:00+09:00", "2024-01-05 01:00:00.5"],
+            ["2024-01-05 01:00", "2024-01-05 01:00:00.5"],
+            None,
+        ),
         (["2024-01-05 10:00:00 UTC"], ["2024-01-05 10:00"], None),
         (["2024-01-05 10:00:00 +0100"], ["2024-01-05 09:00"], None),
         (["2024/01/05", "2024/1/6"], ["2024-01-05", "2024-01-06"], "%Y/%m/%d"),
@@ -96,7 +100,12 @@ def test_times(tmp_path, words, instants, time_format):
     [
         (["1", "  ", "2.5", "\t"], "blank_text", "warn", "Column 'x' has 2 blank texts"),
         (["true", " "], "blank_text", "warn", "1 blank text"),
-        (["1"] * 20 + ["unknown"], "mixed_column", "warn", "1 of its 21 values are not numbers, such as 'unknown'"),
+        (
+            ["1"] * 20 + ["unknown"],
+            "mixed_column",
+            "warn",
+            "1 of its 21 values are not numbers, such as 'unknown'",
+        ),
         (["00123", "10115"], "leading_zeros", "info", "'00123'"),
         (["12345678901234567890", "1"], "big_integers", "info", "more digits than 64 bits"),
         (["1,5", "2,25"], "decimal_comma", "warn", "decimal comma"),
@@ -173,7 +182,10 @@ def test_values_and_missing_positions_are_those_of_pandas(tmp_path_factory, word
     ours = files.read(str(path))
     theirs = pd.read_csv(path)["x"]
     spec = ours.spec("x")
-    if any(finding.check in ("leading_zeros", "big_integers", "blank_text", "time_format") for finding in ours.findings):
+    if any(
+        finding.check in ("leading_zeros", "big_integers", "blank_text", "time_format")
+        for finding in ours.findings
+    ):
         return  # where we differ on purpose
     column = ours.arrow.column("x")
     assert [value is None for value in listed(ours)] == theirs.isna().tolist()

@@ -44,7 +44,7 @@ def normalise(name: str, column: pa.ChunkedArray) -> TypedColumn:
     DataType(int64)
     """
     type_ = column.type
-    if pa.types.is_dictionary(type_) and not _is_text(type_.value_type):
+    if pa.types.is_dictionary(type_) and not is_text(type_.value_type):
         return normalise(name, column.cast(type_.value_type))
     for holds, read in _READERS:
         if holds(type_):
@@ -92,7 +92,8 @@ def _digits_of(array: pa.Array) -> int | None:
     return digits(array.dictionary) if array.type == TEXT else None
 
 
-def _is_text(type_: pa.DataType) -> bool:
+def is_text(type_: pa.DataType) -> bool:
+    """Tell whether a type is text, in whichever layout."""
     return any(
         holds(type_) for holds in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
     )
@@ -175,14 +176,14 @@ def _without_empty(array: pa.DictionaryArray) -> tuple[pa.DictionaryArray, int]:
 
 
 def _is_text_dictionary(type_: pa.DataType) -> bool:
-    return pa.types.is_dictionary(type_) and _is_text(type_.value_type)
+    return pa.types.is_dictionary(type_) and is_text(type_.value_type)
 
 
 _READERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[str, pa.ChunkedArray], TypedColumn]], ...] = (
     (pa.types.is_integer, _integers),
     (pa.types.is_floating, _floats),
     (pa.types.is_boolean, _booleans),
-    (_is_text, _texts),
+    (is_text, _texts),
     (_is_text_dictionary, _texts),
     (pa.types.is_timestamp, _times),
     (pa.types.is_date, _dates),

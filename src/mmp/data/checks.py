@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from mmp.settings.recipe import Data
+    from mmp.settings.data import Data
 
 _LEAKAGE = ("target_copy", "target_recoded", "target_predictor")
 _LEFT_OUT = ("all_null", "constant", "unique_text")

@@ -6,8 +6,8 @@ import csv
 import gzip
 import io
 from dataclasses import dataclass
-from itertools import islice
-from typing import IO, TYPE_CHECKING
+from itertools import chain, islice
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -18,13 +18,14 @@ from mmp.data.words import MISSING, typed
 from mmp.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_BYTES = 1 << 20
 _HEAD_ROWS = 20
 _BLOCK_BYTES = 1 << 22
+_END = "the end"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CHECK_QUOTES = "Check the quotes on that line; a value with a delimiter in it needs them."
 
@@ -68,6 +69,8 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
     names = same_columns([(path, dialect.names) for path, dialect in dialects.items()])
     wanted = names if columns is None else tuple(columns)
     require(wanted, names, source)
+    for path, dialect in dialects.items():
+        _refuse_open_quote(path, dialect)
     parts = [_words(path, dialect, wanted) for path, dialect in dialects.items() if dialect.has_rows]
     if sum(part.num_rows for part in parts) == 0:
         raise SourceError(f"{source} has a header and no rows.", hint="Write the data below the header.")
@@ -119,9 +122,9 @@ def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
     return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
 
 
-def _rows(path: Path, file: IO[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, each with the number of the line that it starts on."""
-    reader = csv.reader(file, delimiter=delimiter)
+    reader = csv.reader(lines, delimiter=delimiter)
     line = 1
     try:
         for row in reader:
@@ -132,6 +135,22 @@ def _rows(path: Path, file: IO[str], delimiter: str) -> Iterator[tuple[int, list
         raise SourceError(
             f"{path} has a value on line {line} that does not end: {error}.", hint=_CHECK_QUOTES
         ) from error
+
+
+def _refuse_open_quote(path: Path, dialect: _Dialect) -> None:
+    """Refuse a file whose last value is quoted and never ends, which Arrow would read as one value."""
+    with _open(path) as file:
+        n_quotes = sum(block.count(b'"') for block in iter(lambda: file.read(_HEAD_BYTES), b""))
+    if n_quotes % 2 == 0:
+        return
+    with _text(path) as lines:
+        last, row = max(_rows(path, chain(lines, [_END]), dialect.delimiter))
+    if row != [_END]:
+        raise SourceError(f"{path} has a quote on line {last} that is not closed.", hint=_CHECK_QUOTES)
+
+
+def _text(path: Path) -> io.TextIOWrapper:
+    return io.TextIOWrapper(_open(path), "utf-8-sig", errors="replace", newline="")
 
 
 def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
@@ -172,7 +191,7 @@ def _what_is_wrong(path: Path, dialect: _Dialect, error: pa.ArrowInvalid) -> Sou
     if "UTF8" in str(error):
         return _not_utf8(path)
     expected = len(dialect.names)
-    with io.TextIOWrapper(_open(path), "utf-8-sig", errors="replace", newline="") as file:
+    with _text(path) as file:
         for line, row in _rows(path, file, dialect.delimiter):
             if len(row) != expected:
                 return SourceError(

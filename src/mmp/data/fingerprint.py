@@ -86,7 +86,7 @@ def _by_appearance(
     first = np.full(len(words), len(codes))
     first[codes[rows[::-1]]] = rows[::-1]  # of several writes to one place the last one stays
     used = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
-    renumbered = np.zeros(len(words), np.int32)
+    renumbered = np.zeros(len(words) + 1, np.int32)  # one for the nulls of a column without words
     renumbered[used] = np.arange(len(used), dtype=np.int32)
     numbers = codes if present is None else np.where(present, codes, 0)
     return renumbered[numbers], words.take(wrap(used, pa.int64())).cast(pa.binary())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mmp.data.arrow import normalise, unify
+from mmp.data.arrow import is_text, normalise, unify
 from mmp.data.names import refuse_bad_names, require, same_columns
 from mmp.data.table import Table
 from mmp.errors import SourceError
@@ -45,10 +45,11 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
     MissingColumnsError
         Where `columns` names some that are not there.
     """
-    names = same_columns([(path, _names(path)) for path in paths])
+    schemas = {path: _schema(path) for path in paths}
+    names = same_columns([(path, schema.names) for path, schema in schemas.items()])
     wanted = names if columns is None else tuple(columns)
     require(wanted, names, source)
-    parts = [(path, _typed(path, wanted)) for path in paths]
+    parts = [(path, _typed(path, schema, wanted)) for path, schema in schemas.items()]
     table = Table.of(
         [unify(name, [(path, part.pop(name)) for path, part in parts]) for name in wanted], source
     )
@@ -57,16 +58,17 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
     return table
 
 
-def _names(path: Path) -> list[str]:
-    with _open(path, []) as file:
-        names = list(file.schema_arrow.names)
-    refuse_bad_names(names, path)
-    return names
+def _schema(path: Path) -> pa.Schema:
+    with _open(path) as file:
+        schema = file.schema_arrow
+    refuse_bad_names(schema.names, path)
+    return schema
 
 
-def _typed(path: Path, columns: Sequence[str]) -> dict[str, TypedColumn]:
+def _typed(path: Path, schema: pa.Schema, columns: Sequence[str]) -> dict[str, TypedColumn]:
     """Read some columns of a file, each freed of its first form as soon as it has its second."""
-    with _open(path, columns) as file:
+    texts = [name for name in columns if is_text(schema.field(name).type)]
+    with _open(path, read_dictionary=texts) as file:
         try:
             table = file.read(list(columns))
         except (pa.ArrowException, OSError) as error:
@@ -76,8 +78,8 @@ def _typed(path: Path, columns: Sequence[str]) -> dict[str, TypedColumn]:
     return {name: normalise(name, arrays.pop(name)) for name in columns}
 
 
-def _open(path: Path, text_columns: Sequence[str]) -> pq.ParquetFile:
+def _open(path: Path, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, memory_map=True, read_dictionary=list(text_columns))
+        return pq.ParquetFile(path, memory_map=True, read_dictionary=list(read_dictionary))
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} is no Parquet file: {error}.") from error

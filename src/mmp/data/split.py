@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.data.table import Table
-    from mmp.settings.recipe import Split
+    from mmp.settings.data import Split
 
     Assignment = npt.NDArray[np.int8]
 
