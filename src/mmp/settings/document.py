@@ -36,6 +36,7 @@ _HEXADECIMAL = re.compile(r"0x[0-9a-fA-F]+")
 _OCTAL = re.compile(r"0o[0-7]+")
 _FLOAT = re.compile(r"[-+]?((0|[1-9][0-9_]*)(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_MOST_DIGITS = 300
 _TAG = "tag:yaml.org,2002:"
 _TAGS = {f"{_TAG}{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
 
@@ -58,8 +59,8 @@ def scalar(text: str) -> Value:
 
 
 def _number(text: str) -> Value:
-    if _INTEGER.fullmatch(text) and len(text) <= 300:
-        return int(text.replace("_", ""))
+    if _INTEGER.fullmatch(text):
+        return int(text.replace("_", "")) if len(text) <= _MOST_DIGITS else text
     if _HEXADECIMAL.fullmatch(text) or _OCTAL.fullmatch(text):
         return int(text, 0)
     if _FLOAT.fullmatch(text):

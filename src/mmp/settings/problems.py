@@ -127,7 +127,7 @@ def _key(detail: ErrorDetails, data: Any) -> Path_:
         if is_there:
             data = data[part]
             key.append(part)
-    if detail["type"] == "missing":
+    if detail["type"] == "missing" and loc[-1] not in key[-1:]:
         key.append(loc[-1])
     if detail["type"].startswith("union_tag"):
         key.append("adapter_type" if "adapter" in detail["ctx"]["discriminator"] else "type")
@@ -204,6 +204,7 @@ _SENTENCES: dict[str, Callable[[Path_, ErrorDetails, type[Section]], str]] = {
     "union_tag_invalid": _unknown_tag,
     "union_tag_not_found": _no_tag,
     "invalid_key": lambda *_: "a key here must be text",
+    "string_pattern_mismatch": lambda *_: "must be a dotted path, package.module.Name",
     "string_too_short": lambda *_: "must not be empty",
     "too_short": lambda _, detail, __: f"needs at least {detail['ctx']['min_length']} entries",
     "range": lambda _, detail, __: detail["msg"],

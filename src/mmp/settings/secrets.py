@@ -17,10 +17,9 @@ _SECRET = re.compile(
     re.IGNORECASE,
 )
 _SECRET_OPTION = re.compile(_SECRET.pattern + r"|key", re.IGNORECASE)
-_PAIR = re.compile(
-    r"((?:pass(?:word|wd)?|pwd|secret|token|sig|(?:api|access|account)_?key)[\"']?\s*[=:]\s*[\"']?)([^\s&;,\"']+)",
-    re.IGNORECASE,
-)
+_NAMES = r"(?:pass(?:word|wd)?|pwd|secret|token|sig|(?:api|access|account)_?key)"
+_PAIR = re.compile(rf"({_NAMES}[\"']?\s*=\s*[\"']?)([^\s&;,\"']+)", re.IGNORECASE)
+_COMMENT = re.compile(rf"((?:^|\s)#[^\n]*?{_NAMES}[\"']?\s*:\s*)([^\s,}}]+)", re.IGNORECASE)
 _AUTHORITY = re.compile(r"(://[^\s/:@\"']*:)([^\s\"']*)(@)")
 _HELD = re.compile("\x00([0-9]+)\x00")
 
@@ -85,4 +84,4 @@ def redacted(document: Document) -> str:
         ending = "\n" if source.endswith("\n") else ""
         kept = _without_default(leaf.text) if REFERENCE.fullmatch(leaf.text) else MASK
         text = f"{text[:start]}{anchor[0] if anchor else ''}'{kept}'{ending}{text[end:]}"
-    return without_credentials(text)
+    return _COMMENT.sub(rf"\1{MASK}", without_credentials(text))

@@ -41,6 +41,9 @@ class ForeignStep(Step):
 
     model_config = ConfigDict(extra="allow")
 
+    type: Annotated[str, Field(pattern=r"^[^.]+(\.[^.]+)+$")]
+    """Dotted path of its class."""
+
 
 # What modern-ml-pipeline 1.x also took: a key that means nothing here, and other words for the same.
 KEPT_PARAMETERS: dict[str, tuple[str, Any]] = {"one_hot_encoder": ("sparse_output", bool | None)}
