@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mmp.data.table import Table
 
 _SAMPLE = 20_000
-_ROWS_PER_GROUP = 20
+_FEWEST_ROWS = 20
 _NEARLY_ALL = 0.99
 
 
@@ -50,9 +50,10 @@ class Sampled:
     def of(cls, table: Table, name: str, task: str) -> Sampled:
         """Return a target without nulls, for a task."""
         column, is_class = table.arrow.column(name).chunk(0), task == "classification"
-        rows = np.linspace(0, len(column) - 1, min(len(column), _SAMPLE)).astype(np.int64)
-        sample = column.take(wrap(rows, pa.int64()))
-        return cls(name, column, is_class, wrap(rows, pa.int64()), (_groups if is_class else values)(sample))
+        spread = np.linspace(0, len(column) - 1, min(len(column), _SAMPLE)).astype(np.int64)
+        # shuffled, so that a table sorted by its target does not look predicted by equal values
+        rows = wrap(np.random.default_rng(0).permutation(spread), pa.int64())
+        return cls(name, column, is_class, rows, (_groups if is_class else values)(column.take(rows)))
 
 
 def _target_copy(column: pa.Array, target: Sampled) -> str | None:
@@ -78,40 +79,47 @@ def _target_recoded(column: pa.Array, target: Sampled) -> str | None:
 
 
 def _is_recoding(feature: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> bool:
-    n_classes, n_values = int(target.max()) + 1, int(feature.max()) + 1
-    if len(np.unique(feature)) != len(np.unique(target)) or len(feature) < _ROWS_PER_GROUP:
-        return False
-    return n_classes * n_values < 10**7 and len(np.unique(feature * n_classes + target)) == len(
-        np.unique(target)
-    )
+    """Tell whether each value goes with one class, and each class with one value."""
+    pairs = np.unique(feature * (int(target.max()) + 1) + target)
+    return len(feature) >= _FEWEST_ROWS and len(pairs) == len(np.unique(feature)) == len(np.unique(target))
 
 
 def _target_predictor(column: pa.Array, target: Sampled) -> str | None:
-    groups = _coarse_groups(column.take(target.rows))
-    if groups is None:
+    if len(target.values) < _FEWEST_ROWS:
         return None
-    explained = (_explained_classes if target.is_class else _explained_numbers)(groups, target.values)
+    explained = (_explained_classes if target.is_class else _explained_numbers)(
+        target.values[_sorted_rows(column.take(target.rows))]
+    )
     if explained < _NEARLY_ALL:
         return None
     return f"gives the target {target.name!r} almost alone ({explained:.1%} of it); is it known in time?"
 
 
-def _explained_classes(groups: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> float:
-    """Return the share of the errors of the commonest class that a feature's groups avoid."""
-    n_classes = int(target.max()) + 1
-    counts = np.bincount(groups * n_classes + target, minlength=(int(groups.max()) + 1) * n_classes)
-    n_right = counts.reshape(-1, n_classes).max(axis=1).sum()
-    n_common = np.bincount(target).max()
-    return float((n_right - n_common) / max(len(target) - n_common, 1))
+def _sorted_rows(column: pa.Array) -> npt.NDArray[np.int64]:
+    """Return the rows in the order of a feature, which puts rows of like values side by side."""
+    present = valid(column)
+    keys = values(column) if present is None else np.where(present, values(column), 0)
+    return np.lexsort((keys,) if present is None else (keys, present))
 
 
-def _explained_numbers(groups: npt.NDArray[np.int64], target: npt.NDArray[np.float64]) -> float:
-    """Return the share of the variance that the means of a feature's groups explain."""
-    centred = target - target.mean()
-    sums = np.bincount(groups, weights=centred)
-    sizes = np.maximum(np.bincount(groups), 1)
-    total = float(centred @ centred)
-    return float((sums**2 / sizes).sum()) / total if total else 0.0
+def _explained_classes(neighbours: npt.NDArray[np.int64]) -> float:
+    """Return how much rarer the class changes between neighbours than between rows at random."""
+    shares = np.bincount(neighbours) / len(neighbours)
+    by_chance = (len(neighbours) - 1) * (1 - float(shares @ shares))
+    needed = np.count_nonzero(shares) - 1
+    n_changes = max(int(np.count_nonzero(np.diff(neighbours))) - needed, 0)
+    return 1 - n_changes / by_chance if by_chance else 0.0
+
+
+def _explained_numbers(neighbours: npt.NDArray[np.float64]) -> float:
+    """Return how much nearer a quantity is between neighbours than between rows at random.
+
+    This is the von Neumann ratio, taken from one.
+    """
+    by_chance = 2 * (len(neighbours) - 1) * float(np.var(neighbours))
+    return (
+        1 - float(np.square(np.diff(neighbours.astype(np.float64))).sum()) / by_chance if by_chance else 0.0
+    )
 
 
 def _groups(column: pa.Array) -> npt.NDArray[np.int64]:
@@ -119,22 +127,6 @@ def _groups(column: pa.Array) -> npt.NDArray[np.int64]:
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     codes, present = values(encoded).astype(np.int64) + 1, valid(encoded)
     return codes if present is None else np.where(present, codes, 0)
-
-
-def _coarse_groups(column: pa.Array) -> npt.NDArray[np.int64] | None:
-    """Return groups of rows large enough to judge by, numbers and times by quantiles."""
-    n_groups = len(column) // _ROWS_PER_GROUP
-    if n_groups < 5:
-        return None
-    groups = np.unique(_groups(column), return_inverse=True)[1]
-    if groups.max() < n_groups:
-        return groups
-    if pa.types.is_dictionary(column.type):
-        return None
-    numbers, present = values(column), valid(column)
-    edges = np.quantile(numbers if present is None else numbers[present], np.linspace(0, 1, n_groups)[1:-1])
-    binned = np.searchsorted(edges, numbers, side="right") + 1
-    return binned if present is None else np.where(present, binned, 0)
 
 
 AGAINST_TARGET: dict[str, Callable[[pa.Array, Sampled], str | None]] = {
