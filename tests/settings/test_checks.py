@@ -79,6 +79,13 @@ def test_an_estimator_of_any_library_is_allowed():
         assert told(recipe(model={"class_path": path}), "error") == []
 
 
+def test_fixed_values_without_tuning_are_not_ignored_in_silence():
+    made = recipe(
+        model={"class_path": "xgboost.XGBClassifier", "hyperparameters": {"fixed": {"max_depth": 3}}}
+    )
+    assert told(made, "warn") == ["it has no effect while tuning_enabled is false; write it under values"]
+
+
 def test_old_keys_are_told():
     made = recipe(model={"class_path": "xgboost.XGBClassifier", "library": "xgboost"})
     assert told(made, "info") == ["kept for old files, without effect: the library follows from class_path"]

@@ -77,7 +77,6 @@ NOT_YET = (
         "choose random, temporal, group or predefined",
         lambda r: r.data.split.strategy == "cross_validation",
     ),
-    NotYet("data.split.gap", "an embargo", "leave it out", lambda r: r.data.split.gap is not None),
     NotYet(
         "evaluation.threshold",
         "a threshold that is searched",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from mmp.catalog.checks import CHECKS
 from mmp.catalog.metrics import UnknownMetricError, parse
 from mmp.catalog.models import MODELS, ModelRow, find
 from mmp.catalog.tasks import TASKS
@@ -192,6 +193,10 @@ def _model(recipe: Recipe) -> _Issues:
         yield _Issue(
             "model", "error", "model.class_weight", f"{recipe.task_choice} has no classes; leave it out"
         )
+    for block in ("fixed", "tunable"):
+        if getattr(model.hyperparameters, block) and not model.hyperparameters.tuning_enabled:
+            message = "it has no effect while tuning_enabled is false; write it under values"
+            yield _Issue("hyperparameters", "warn", f"model.hyperparameters.{block}", message)
     if model.class_path is None:
         return
     row = find(model.class_path)
@@ -323,6 +328,15 @@ def _shares(split: Split) -> _Issues:
     yield _Issue("split", "error", "data.split", message)
 
 
+def _data_checks(recipe: Recipe) -> _Issues:
+    for name in recipe.data.checks:
+        if name not in CHECKS:
+            question = did_you_mean(name, CHECKS) or f"known are: {', '.join(CHECKS)}"
+            yield _Issue(
+                "data.checks", "error", ("data", "checks", name), f"there is no such check ({question})"
+            )
+
+
 # -- steps ---------------------------------------------------------------------------------------------
 
 
@@ -397,6 +411,7 @@ _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _early_stopping,
     _metrics,
     _split,
+    _data_checks,
     _steps,
     _recipe_kept,
 )

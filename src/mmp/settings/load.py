@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
     from mmp.settings.document import Path_, Tree
 
+__all__ = ["Loaded", "load_config", "load_recipe", "redacted_text"]
+
 # Settings that have an environment variable of their own.
 TWINS: dict[tuple[str, ...], str] = {
     ("mlflow", "tracking_uri"): "MLFLOW_TRACKING_URI",
