@@ -106,7 +106,7 @@ def _explained_classes(neighbours: npt.NDArray[np.int64]) -> float:
     """Return how much rarer the class changes between neighbours than between rows at random."""
     shares = np.bincount(neighbours) / len(neighbours)
     by_chance = (len(neighbours) - 1) * (1 - float(shares @ shares))
-    needed = np.count_nonzero(shares) - 1
+    needed = int(np.count_nonzero(shares)) - 1
     n_changes = max(int(np.count_nonzero(np.diff(neighbours))) - needed, 0)
     return 1 - n_changes / by_chance if by_chance else 0.0
 

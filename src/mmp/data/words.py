@@ -130,8 +130,8 @@ def _plain_instants(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 def _any_padded(words: pa.ChunkedArray) -> bool:
     """Tell whether a number starts with a zero that does not count."""
-    for sign in ("0", "-0", "+0"):
-        suspects = words.filter(pc.starts_with(words, sign))
+    for start in ("0", "-0"):
+        suspects = words.filter(pc.starts_with(words, start))
         if len(suspects) and pc.any(pc.match_substring_regex(suspects, _PADDED)).as_py():
             return True
     return False
