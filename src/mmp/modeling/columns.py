@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -63,7 +63,7 @@ class Column:
         for timestamps. What stands at a missing position is unspecified, but for text (-1)
         and floats (NaN).
     valid : ndarray of bool, shape (n_rows,), or None
-        False where the value is missing; None where nothing is.
+        False where the value is missing; None says that nothing is.
     vocabulary : tuple of str
         The distinct texts, for text only; may hold texts that no row has.
     """
@@ -252,6 +252,8 @@ def _read_distinct(spec: ColumnSpec, distinct: Sequence[object], codes: npt.NDAr
     """Read each distinct value once; a code of -1 is a missing cell."""
     column, bad = _read_cells(spec, [*distinct, None])
     spread = column.take(codes)
+    if not spread.has_missing():
+        spread = replace(spread, valid=None)
     found = [_BadCell(np.flatnonzero(codes == cell.rows[0]), cell.value, cell.reason) for cell in bad]
     return _Read(spread, [cell for cell in found if len(cell.rows)])
 

@@ -45,11 +45,15 @@ class Training(Mapping[str, Column]):
         self.variables = {name: name for name in columns}
         self.ops: list[Op] = []
         self.own_ops: list[Op] = []
+        self._names = set(columns)
         self._taken = set(columns)
         self._empty = take(columns, slice(0, 0))
 
     def __getitem__(self, name: str) -> Column:
         return evaluate(self.own_ops, self.variables[name], self.leaves)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.variables
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.variables)
@@ -66,8 +70,10 @@ class Training(Mapping[str, Column]):
         return self.kind(name) == "boolean" and name not in self.inputs
 
     def new_name(self, name: str) -> str:
-        """Return the name, with a number if it is taken."""
-        return _free(name, self.variables)
+        """Return the name, with a number if a column has or had it, and keep it for the caller."""
+        free = _free(name, self._names)
+        self._names.add(free)
+        return free
 
     def add(self, fitted: Fitted) -> None:
         """Go on to what a step made of the columns."""

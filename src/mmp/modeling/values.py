@@ -37,8 +37,9 @@ Value = float | int | bool | str | None
 
 EXACT_INTEGERS = 2**53
 _INT64 = range(-(2**63), 2**63)
-_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_MOST_DIGITS = 4000  # Python refuses to read longer integers
+_NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
@@ -139,7 +140,7 @@ def _number_in(text: str, reason: str) -> int | float | None:
     stripped = text.strip()
     if not stripped:
         return None
-    if _INTEGER.fullmatch(stripped):
+    if _INTEGER.fullmatch(stripped) and len(stripped) < _MOST_DIGITS:
         return int(stripped)
     if _NUMBER.fullmatch(stripped):
         return float(stripped)

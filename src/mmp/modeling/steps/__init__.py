@@ -52,6 +52,9 @@ def fit_function(step: StepSettings) -> FitFunction:
             hint=did_you_mean(step.type, FIT_FUNCTIONS) or "See mmp list steps.",
         )
     found = resolve(step.type)
-    if not callable(found):
-        raise SettingsError(f"The step '{step.type}' is not a function.", hint="See the guide on own steps.")
+    if isinstance(found, type) or not callable(found):
+        raise SettingsError(
+            f"The step '{step.type}' is not a function.",
+            hint="A step of your own is a function (settings, names, training) -> Fitted.",
+        )
     return cast("FitFunction", found)
