@@ -55,9 +55,9 @@ class Verbs(TyperGroup):
             from mmp.errors import UnknownNameError
             from mmp.lookup import did_you_mean
 
+            question = did_you_mean(args[0], VERBS).capitalize()
             raise UnknownNameError(
-                f"There is no command '{args[0]}'{did_you_mean(args[0], VERBS)}.",
-                hint="`mmp --help` lists the commands.",
+                f"There is no command '{args[0]}'.", hint=question or "`mmp --help` lists the commands."
             )
         return super().resolve_command(ctx, args)
 
@@ -67,7 +67,12 @@ class Verbs(TyperGroup):
             formatter.write_dl(list(VERBS.items()))
 
 
-app = typer.Typer(cls=Verbs, rich_markup_mode=None, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    cls=Verbs,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a Typer callback
@@ -94,6 +99,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         The words after `mmp`; those of the process by default.
     """
     screen, words = Screen.from_arguments(sys.argv[1:] if arguments is None else list(arguments))
+    if not words and not screen.json:
+        words = ["--help"]
     with Verdict(screen):
         code = typer.main.get_command(app)(args=words, prog_name="mmp", obj=screen, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)

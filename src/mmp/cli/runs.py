@@ -35,6 +35,7 @@ def main(
         for row in board.rows
     ]
     text = columns(rows, ["run", "name", "experiment", "status", "started (UTC)", "model", *board.metrics])
-    screen.result(
-        {"runs": [row.as_dict(board.metrics) for row in board.rows]}, text if rows else "no runs yet"
-    )
+    if not rows:
+        screen.say(f"no runs yet{f' in the experiment {experiment!r}' if experiment else ''}")
+    if rows or screen.json:
+        screen.result({"runs": [row.as_dict(board.metrics) for row in board.rows]}, text)

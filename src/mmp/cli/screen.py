@@ -6,11 +6,13 @@ import json
 import math
 import os
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import TextIO
 
     from mmp.errors import Finding
 
@@ -71,11 +73,11 @@ class Screen:
     def say(self, text: str = "") -> None:
         """Write a line for the human."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            write(text, sys.stderr)
 
     def warn(self, text: str) -> None:
         """Write a warning; quiet does not hide it."""
-        print(f"{self.paint('warning:', 'warning')} {text}", file=sys.stderr, flush=True)
+        write(f"{self.paint('warning:', 'warning')} {text}", sys.stderr)
 
     def findings(self, findings: Iterable[Finding]) -> None:
         """Write findings, the serious ones always, the informative ones unless quiet."""
@@ -88,7 +90,22 @@ class Screen:
 
     def result(self, value: Mapping[str, Any], text: str) -> None:
         """Write the result: `value` as one JSON object, or `text`."""
-        print(to_json(value) if self.json else text, flush=True)
+        write(to_json(value) if self.json else text, sys.stdout)
+
+
+def write(text: str, stream: TextIO) -> None:
+    """Write a line; a reader that went away (`mmp runs | head -1`) has what it wanted."""
+    with _unread(stream):
+        print(text, file=stream, flush=True)
+
+
+@contextmanager
+def _unread(stream: TextIO) -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # what follows goes nowhere, and a training goes on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def to_json(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import traceback
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from mmp.cli.screen import to_json
+from mmp.cli.screen import to_json, write
 from mmp.errors import EXIT_BUG, EXIT_INTERRUPTED, MmpError, SettingsError
 
 if TYPE_CHECKING:
@@ -43,10 +42,6 @@ class Verdict:
     ) -> None:
         if error is None or isinstance(error, SystemExit):
             return
-        if isinstance(error, BrokenPipeError):
-            # the reader went away (`mmp runs | head`): what it took is what it wanted
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         if isinstance(error, KeyboardInterrupt | typer.Abort):
             self._tell("interrupted", "Interrupted.", "", "")
             sys.exit(EXIT_INTERRUPTED)
@@ -63,15 +58,13 @@ class Verdict:
 
     def _tell(self, code: str, message: str, hint: str, where: str) -> None:
         if self.screen.json:
-            print(
-                to_json({"error": {"code": code, "message": message, "hint": hint, "where": where}}),
-                flush=True,
-            )
+            answer = {"error": {"code": code, "message": message, "hint": hint, "where": where}}
+            write(to_json(answer), sys.stdout)
             return
-        place = f"{where}: " if where else ""
-        print(f"{self.screen.paint('error:', 'error')} {place}{message}", file=sys.stderr)
+        place = f"{where}: " if where and where not in message else ""
+        write(f"{self.screen.paint('error:', 'error')} {place}{message}", sys.stderr)
         if hint:
-            print(f"{self.screen.paint('hint:', 'note')} {hint}", file=sys.stderr)
+            write(f"{self.screen.paint('hint:', 'note')} {hint}", sys.stderr)
 
     def _report_bug(self, error: BaseException) -> None:
         from mmp import __version__
@@ -83,7 +76,7 @@ class Verdict:
             "Please report it with the lines below; they hold no data of yours but what the message shows.",
             "",
         )
-        print(f"\n{versions}", file=sys.stderr)
+        write(f"\n{versions}", sys.stderr)
         traceback.print_exception(error, file=sys.stderr)
 
 
@@ -93,5 +86,6 @@ def _usage(error: BaseException) -> SettingsError | None:
         return None
     context = getattr(error, "ctx", None)
     command = context.command_path if context is not None else "mmp"
-    message = error.format_message().rstrip(".").replace("'", "'")  # type: ignore[attr-defined]
-    return SettingsError(f"{message}.", hint=f"`{command} --help` shows how it is called.")
+    # in one line, and without the words of the library that converts values
+    words = error.format_message().removesuffix(".").replace("Value error, ", "").split()  # type: ignore[attr-defined]
+    return SettingsError(f"{' '.join(words)}.", hint=f"`{command} --help` shows how it is called.")

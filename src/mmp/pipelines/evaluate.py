@@ -96,7 +96,7 @@ def evaluate(
             + (f", {n_null:,} without target left out" if n_null else "")
         )
     findings = [*logged.findings, *labelled.findings]
-    with steps("evaluate"):
+    with steps("evaluate") as note:
         metrics = metrics_of(
             _target(bundle, labelled),
             bundle.output(labelled.arrow, where=table.source),
@@ -105,6 +105,7 @@ def evaluate(
             split="given",
             findings=findings,
         )
+        note(f"{labelled.n_rows:,} rows, {len(metrics)} metrics")
     result = Evaluation(
         run_id=logged.run.run_id,
         source=table.source,

@@ -74,12 +74,7 @@ def _parsed(rows: str) -> Any:
     text, where = rows, "--input"
     if rows.lower().endswith(".json"):
         where = rows
-        try:
-            text = Path(rows).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                f"{rows} cannot be read: {error}.", hint="Check the path; the file must be UTF-8."
-            ) from error
+        text = _text(Path(rows))
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
@@ -90,4 +85,15 @@ def _parsed(rows: str) -> Any:
     objects = value if isinstance(value, list) else [value]
     if not all(isinstance(row, dict) for row in objects):
         raise DataError(f"{where} must be a JSON object or a list of objects.", hint="One object is one row.")
+    if not objects:
+        raise DataError(f"{where} holds no rows.", hint="One object is one row.")
     return value
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}.", hint="Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text.", hint="Save it as UTF-8.") from error

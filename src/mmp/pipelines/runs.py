@@ -104,6 +104,7 @@ def _greater_is_better(metric: str) -> bool:
             return parse(plain, task).greater_is_better
         except UnknownMetricError as error:
             known |= set(error.known)
+    question = did_you_mean(plain, known).capitalize()
     raise UnknownNameError(
-        f"There is no metric '{metric}'{did_you_mean(plain, known)}.", hint="`mmp list metrics` lists them."
+        f"There is no metric '{metric}'.", hint=question or "`mmp list metrics` lists them."
     )
