@@ -135,8 +135,8 @@ INTERRUPTED = """
     try:
         with run(store, "e", "r") as active:
             active.log_params({"a": 1})
-            print("ready", flush=True)
             try:
+                print("ready", flush=True)
                 time.sleep(30)
             finally:
                 print("cleaning", flush=True)

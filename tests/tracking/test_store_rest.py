@@ -151,6 +151,7 @@ def test_trainings_side_by_side_on_a_server(rest, server_url):
     code = """
 import sys
 from mmp.tracking.run import run
+from mmp.tracking.stores.rest import RestStore
 for i in range(3):
     with run(RestStore(sys.argv[1]), "side-by-side", f"{sys.argv[2]}-{i}") as active:
         active.log_params({"worker": sys.argv[2]})

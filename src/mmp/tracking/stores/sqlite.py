@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 import time
 import uuid
+import weakref
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,7 +71,9 @@ class SqliteStore(RunFiles):
         self.artifact_root = artifact_root
         self._s3_endpoint_url = s3_endpoint_url
         self._places: dict[str, Place] = {}
+        self._lock = threading.Lock()
         self._connection = _connect(self.path)
+        weakref.finalize(self, self._connection.close)
 
     def close(self) -> None:
         """Close the database."""
@@ -312,13 +316,14 @@ class SqliteStore(RunFiles):
     def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         db = self._connection
         try:
-            _begin(db, kind)
-            try:
-                yield db
-                db.execute("COMMIT")
-            finally:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
+            with self._lock:
+                _begin(db, kind)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
         except sqlite3.Error as error:
             raise _unusable(self.path, error) from error
 
@@ -403,7 +408,7 @@ def default_artifact_root(path: Path) -> str:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
-        db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None)
+        db = sqlite3.connect(path, timeout=WAIT_S, isolation_level=None, check_same_thread=False)
         db.execute("PRAGMA foreign_keys = ON")
     except sqlite3.Error as error:
         raise _unusable(path, error) from error
