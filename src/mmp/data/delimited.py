@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
@@ -102,12 +104,9 @@ def _fitness(rows: Sequence[tuple[int, list[str]]]) -> tuple[bool, int]:
 
 def _head(path: Path) -> tuple[str, bool]:
     """Return the first lines of a file, and whether they are all of it."""
-    try:
-        with _open(path) as file:
-            head = file.read(_HEAD_BYTES)
-            is_whole = not file.read(1)
-    except (OSError, EOFError) as error:
-        raise SourceError(f"{path} cannot be read: {error}.") from error
+    with _open(path) as file:
+        head = file.read(_HEAD_BYTES)
+        is_whole = not file.read(1)
     if head.startswith(_UTF_16):
         raise SourceError(f"{path} is UTF-16, not UTF-8.", hint=_recode(path, "UTF-16"))
     if not is_whole:
@@ -118,8 +117,24 @@ def _head(path: Path) -> tuple[str, bool]:
         raise _not_utf8(path) from error
 
 
-def _open(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb")
+@contextmanager
+def _open(path: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
+    try:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise _unreadable(path, error) from error
+
+
+@contextmanager
+def _text(path: Path) -> Iterator[io.TextIOWrapper]:
+    with _open(path) as file:
+        yield io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+
+
+def _unreadable(path: Path, error: Exception) -> SourceError:
+    hint = "Is the file complete? Compare it with where it came from."
+    return SourceError(f"{path} cannot be read: {error}.", hint=hint)
 
 
 def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -149,10 +164,6 @@ def _refuse_open_quote(path: Path, dialect: _Dialect) -> None:
         raise SourceError(f"{path} has a quote on line {last} that is not closed.", hint=_CHECK_QUOTES)
 
 
-def _text(path: Path) -> io.TextIOWrapper:
-    return io.TextIOWrapper(_open(path), "utf-8-sig", errors="replace", newline="")
-
-
 def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
     try:
         return pacsv.read_csv(
@@ -176,10 +187,7 @@ def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
     except pa.ArrowInvalid as error:
         raise _what_is_wrong(path, dialect, error) from error
     except OSError as error:
-        raise SourceError(
-            f"{path} cannot be read: {error}.",
-            hint="Is the file complete? Compare it with where it came from.",
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 def _skip_blank(row: pacsv.InvalidRow) -> str:

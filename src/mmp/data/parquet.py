@@ -80,6 +80,8 @@ def _typed(path: Path, schema: pa.Schema, columns: Sequence[str]) -> dict[str, T
 
 def _open(path: Path, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, memory_map=True, read_dictionary=list(read_dictionary))
+        return pq.ParquetFile(
+            path, memory_map=True, read_dictionary=list(read_dictionary), page_checksum_verification=True
+        )
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{path} is no Parquet file: {error}.") from error
