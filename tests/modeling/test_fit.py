@@ -117,6 +117,28 @@ def test_interaction_constraints_are_taken(name):
     assert positive(find(name), interaction_constraints=[["b", "age"], ["c"]]).shape == (300, 2)
 
 
+@pytest.mark.parametrize(
+    "written", [{"boosting": "goss"}, {"data_sample_strategy": "goss"}, {"force_row_wise": True}]
+)
+def test_a_default_gives_way_to_what_it_excludes(written):
+    assert positive(find("LGBMClassifier"), **written).shape == (300, 2)
+
+
+def test_without_early_stopping_a_large_validation_split_is_looked_at_in_part():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(30_000, 2)).astype(np.float32)
+    target = Target("regression", values[:, 0].astype(np.float64))
+    large = Matrix(values, ("a", "b"))
+    positions = np.linspace(0, 29_999, 10_000).astype(np.int64)
+    part = Matrix(values[positions], ("a", "b")), target.take(positions)
+    row = find("XGBRegressor")
+    histories = [
+        fit_model(row, {"n_estimators": 3}, large, target, validation=validation).model.history
+        for validation in ((large, target), part)
+    ]
+    assert histories[0] == histories[1]
+
+
 # -- refusals
 
 

@@ -61,6 +61,8 @@ class ModelRow:
         Parameters of the signature that mmp sets itself.
     defaults : mapping
         Values for what the recipe leaves unset.
+    yielding : mapping of str to mapping
+        Defaults that fall away where the recipe writes one of these values, which they exclude.
     search_space : mapping of str to Space
         Where tuning looks when the recipe does not say.
     handles_nulls : bool
@@ -78,7 +80,8 @@ class ModelRow:
     early_stopping : bool
         Whether a validation split may end the fit.
     stopping_metrics : mapping of str to tuple of (str, str)
-        mmp's metric name to the library's, for two classes (or a number) and for more.
+        mmp's metric name to the library's, for two classes (or a number) and for more; empty where the
+        library has none.
     objectives : tuple of str
         For classification: the objectives whose output is probabilities; empty means no such choice.
     """
@@ -92,6 +95,7 @@ class ModelRow:
     ignored: frozenset[str] = frozenset()
     reserved: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    yielding: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
     search_space: Mapping[str, Space] = field(default_factory=lambda: _NOTHING)
     handles_nulls: bool = False
     native_categories: bool = False
@@ -174,6 +178,7 @@ _XGBOOST: dict[str, Any] = {
     "early_stopping": True,
 }
 
+_GOSS = {"boosting_type": "goss", "data_sample_strategy": "goss"}
 _LIGHTGBM: dict[str, Any] = {
     "engine": "lightgbm",
     "extra": "lightgbm",
@@ -223,13 +228,18 @@ _LIGHTGBM: dict[str, Any] = {
     "defaults": {
         "n_estimators": 300,
         "learning_rate": 0.05,
-        "num_leaves": 15,
+        "num_leaves": 31,
         "subsample": 0.8,
         "subsample_freq": 1,
         "colsample_bytree": 0.8,
         # the histogram mode is otherwise chosen by a stop-watch, and two runs differ
         "deterministic": True,
         "force_col_wise": True,
+    },
+    "yielding": {
+        "force_col_wise": {"force_row_wise": True},
+        "subsample": _GOSS,
+        "subsample_freq": _GOSS,
     },
     "search_space": {
         "n_estimators": Space("int", (50, 1000), log=True),
@@ -290,7 +300,7 @@ _CATBOOST: dict[str, Any] = {
         snapshot_file snapshot_interval target_border text_features text_processing tokenizers train_dir
         use_best_model
         """),
-    "defaults": {"iterations": 500, "depth": 6},
+    "defaults": {"iterations": 300, "depth": 6},
     "search_space": {
         "iterations": Space("int", (100, 1000), log=True),
         "learning_rate": Space("float", (0.01, 0.3), log=True),
@@ -307,7 +317,6 @@ _CATBOOST: dict[str, Any] = {
     "rounds_param": "iterations",
     "early_stopping": True,
 }
-_CATBOOST_CLASSES = _words("auto_class_weights scale_pos_weight")
 
 _FOREST: dict[str, Any] = {
     "engine": "sklearn",
@@ -319,6 +328,7 @@ _FOREST: dict[str, Any] = {
         """),
     "ignored": _words("verbose"),
     "reserved": _words("warm_start monotonic_cst"),
+    "defaults": {"n_estimators": 200},
     "search_space": {
         "n_estimators": Space("int", (100, 500)),
         "max_depth": Space("int", (4, 30)),
@@ -333,16 +343,14 @@ _FOREST: dict[str, Any] = {
 
 _LINEAR: dict[str, Any] = {"engine": "linear", "extra": "sklearn", "scale": True}
 
-_CLASS_METRICS = ("accuracy", "average_precision", "log_loss", "roc_auc")
-_VALUE_METRICS = ("mae", "mape", "mse", "rmse")
+
+def _with(shared: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Add to the sets and tables that both tasks of a library share."""
+    return shared | {name: shared.get(name, type(value)()) | value for name, value in more.items()}
 
 
-def _stopping(names: tuple[str, ...], *theirs: str | tuple[str, str]) -> dict[str, tuple[str, str]]:
-    pairs = (
-        (name, (their, their) if isinstance(their, str) else their)
-        for name, their in zip(names, theirs, strict=True)
-    )
-    return {name: pair for name, pair in pairs if pair[0]}
+def _stopping(**theirs: str | tuple[str, str]) -> dict[str, tuple[str, str]]:
+    return {name: (their, their) if isinstance(their, str) else their for name, their in theirs.items()}
 
 
 _ROWS = (
@@ -351,26 +359,28 @@ _ROWS = (
         "classification",
         **_XGBOOST,
         stopping_metrics=_stopping(
-            _CLASS_METRICS, ("error", "merror"), "aucpr", ("logloss", "mlogloss"), "auc"
+            accuracy=("error", "merror"),
+            average_precision="aucpr",
+            log_loss=("logloss", "mlogloss"),
+            roc_auc="auc",
         ),
         objectives=("binary:logistic", "multi:softprob", "multi:softmax", "reg:logistic"),
     ),
     ModelRow(
         "xgboost.XGBRegressor",
         "regression",
-        **_XGBOOST,
-        stopping_metrics=_stopping(_VALUE_METRICS, "mae", "mape", "rmse", "rmse"),
+        **_with(_XGBOOST, defaults={"max_depth": 6}),
+        stopping_metrics=_stopping(mae="mae", mape="mape", mse="rmse", rmse="rmse"),
     ),
     ModelRow(
         "lightgbm.LGBMClassifier",
         "classification",
-        **_LIGHTGBM,
+        **_with(_LIGHTGBM, defaults={"n_estimators": 200, "num_leaves": 15}),
         stopping_metrics=_stopping(
-            _CLASS_METRICS,
-            ("binary_error", "multi_error"),
-            ("average_precision", ""),
-            ("binary_logloss", "multi_logloss"),
-            ("auc", "auc_mu"),
+            accuracy=("binary_error", "multi_error"),
+            average_precision=("average_precision", ""),
+            log_loss=("binary_logloss", "multi_logloss"),
+            roc_auc=("auc", "auc_mu"),
         ),
         objectives=(
             "binary",
@@ -388,14 +398,18 @@ _ROWS = (
         "lightgbm.LGBMRegressor",
         "regression",
         **_LIGHTGBM,
-        stopping_metrics=_stopping(_VALUE_METRICS, "l1", "mape", "l2", "rmse"),
+        stopping_metrics=_stopping(mae="l1", mape="mape", mse="l2", rmse="rmse"),
     ),
     ModelRow(
         "catboost.CatBoostClassifier",
         "classification",
-        **{**_CATBOOST, "parameters": _CATBOOST["parameters"] | _CATBOOST_CLASSES},
+        **_with(_CATBOOST, parameters=_words("auto_class_weights scale_pos_weight")),
         stopping_metrics=_stopping(
-            (*_CLASS_METRICS, "mcc"), "Accuracy", ("PRAUC", ""), ("Logloss", "MultiClass"), "AUC", "MCC"
+            accuracy="Accuracy",
+            average_precision=("PRAUC", ""),
+            log_loss=("Logloss", "MultiClass"),
+            mcc="MCC",
+            roc_auc="AUC",
         ),
         objectives=("Logloss", "CrossEntropy", "MultiClass"),
     ),
@@ -403,19 +417,17 @@ _ROWS = (
         "catboost.CatBoostRegressor",
         "regression",
         **_CATBOOST,
-        stopping_metrics=_stopping((*_VALUE_METRICS, "r2"), "MAE", "MAPE", "RMSE", "RMSE", "R2"),
+        stopping_metrics=_stopping(mae="MAE", mape="MAPE", mse="RMSE", r2="R2", rmse="RMSE"),
     ),
     ModelRow(
         "sklearn.ensemble.RandomForestClassifier",
         "classification",
-        **{**_FOREST, "parameters": _FOREST["parameters"] | {"class_weight"}},
-        defaults={"n_estimators": 200, "min_samples_leaf": 3},
+        **_with(_FOREST, parameters={"class_weight"}, defaults={"min_samples_leaf": 5}),
     ),
     ModelRow(
         "sklearn.ensemble.RandomForestRegressor",
         "regression",
-        **_FOREST,
-        defaults={"n_estimators": 200, "min_samples_leaf": 3, "max_features": 0.5},
+        **_with(_FOREST, defaults={"min_samples_leaf": 3, "max_features": 0.5}),
     ),
     ModelRow(
         "sklearn.linear_model.LogisticRegression",

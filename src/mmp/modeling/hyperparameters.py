@@ -63,7 +63,7 @@ def complete(
         named[canonical] = value
     without_effect = sorted(named.keys() & row.ignored)
     kept = {name: value for name, value in named.items() if name not in row.ignored}
-    defaults = {} if library_defaults else dict(row.defaults)
+    defaults = {} if library_defaults else _defaults(row, kept)
     return defaults | kept, tuple(_ignored(row, name) for name in without_effect)
 
 
@@ -79,6 +79,11 @@ def by_position(params: Mapping[str, Any], features: Sequence[str]) -> dict[str,
         name: _positions(name, value, list(features)) if name in _BY_FEATURE else value
         for name, value in params.items()
     }
+
+
+def _defaults(row: ModelRow, kept: Mapping[str, Any]) -> dict[str, Any]:
+    excluded = {name for name, values in row.yielding.items() if values.items() & kept.items()}
+    return {name: value for name, value in row.defaults.items() if name not in excluded}
 
 
 def _check_name(row: ModelRow, name: str) -> None:

@@ -19,7 +19,7 @@ def prepare_openmp() -> None:
     quiet machine. The number is between the two. It must be set before an OpenMP library loads,
     and what the environment says already is left alone.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
 
 
 def choose(n_rows: int, n_features: int, setting: int | Literal["auto"] = "auto") -> int:
