@@ -7,7 +7,9 @@ import io
 import math
 import subprocess
 import sys
+import tempfile
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmp.data import files
 from mmp.data.table import ColumnSpec
 from mmp.errors import DataError, MissingColumnsError
-from mmp.modeling.columns import coerce, coerce_value
+from mmp.modeling.columns import coerce, coerce_value, from_table
 
 quick = settings(max_examples=60, deadline=None, derandomize=True)
 
@@ -233,6 +236,7 @@ def test_an_arrow_column_is_read_as_its_cells_are(kind, type_, data):
         ("text", pa.array([True])),
         ("text", pa.array([0], pa.timestamp("us"))),
         ("timestamp", pa.array([0])),
+        ("timestamp", pa.array([2**62]).cast(pa.timestamp("s"))),
         ("timestamp", pa.array([[1]])),
     ],
 )
@@ -285,6 +289,19 @@ def test_what_pandas_reads_is_what_was_trained_on(cells):
     for name, source in sources.items():
         read = coerce(CSV_SPECS, source)
         assert {key: column.to_list() for key, column in read.items()} == expected, name
+
+
+@quick
+@given(cells=csv_tables())
+def test_what_mmp_reads_is_what_pandas_reads(cells):
+    text = pd.DataFrame(cells).to_csv(index=False)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "table.csv").write_text(text, "utf-8")
+        table = files.read("table.csv", base_path=folder)
+    ours = {name: column.to_list() for name, column in from_table(table, table.specs).items()}
+    by_pandas = pd.read_csv(io.StringIO(text))
+    for source in (by_pandas.to_dict("records"), pa.Table.from_pandas(by_pandas, preserve_index=False)):
+        assert {name: column.to_list() for name, column in coerce(table.specs, source).items()} == ours
 
 
 NO_PANDAS = """

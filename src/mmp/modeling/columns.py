@@ -10,7 +10,7 @@ import numpy as np
 
 from mmp.errors import DataError, MissingColumnsError
 from mmp.lookup import did_you_mean
-from mmp.modeling.values import CellError, Value, coerce_value, read, shown
+from mmp.modeling.values import CellError, Value, coerce_value, read, shown, to_microseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -308,8 +308,20 @@ def _converted(kind: Kind, values: npt.NDArray[Any], valid: npt.NDArray[np.bool_
         case "boolean", "b":
             made = values
         case "timestamp", "M":
-            made = values.astype("M8[us]").view(np.int64)
+            made = _moments(values, valid)
     return None if made is None else Column(kind, made, valid)
+
+
+def _moments(
+    values: npt.NDArray[np.datetime64], valid: npt.NDArray[np.bool_] | None
+) -> npt.NDArray[np.int64] | None:
+    """Return moments in microseconds, None where one is too far away."""
+    present = values if valid is None else np.where(valid, values, np.zeros(1, values.dtype))
+    try:
+        made: npt.NDArray[np.int64] = to_microseconds(present)
+    except CellError:
+        return None
+    return made
 
 
 def _whole(

@@ -86,6 +86,15 @@ def shown(value: object) -> str:
     return text if len(text) <= 40 else f"{text[:37]}…"
 
 
+def to_microseconds(moments: Any) -> Any:
+    """Convert one or many NumPy moments, none of them missing, and refuse those too far away for 64 bits."""
+    converted = moments.astype("datetime64[us]")
+    unit = np.datetime_data(moments.dtype)[0]
+    if unit not in {"us", "ns"} and (converted.astype(moments.dtype) != moments).any():
+        raise CellError("does not fit into 64 bits")
+    return converted.astype(np.int64)
+
+
 def _plain(value: Any) -> Any:
     """Turn scalars of other libraries into Python's own, and everything missing into None."""
     if type(value) in _OWN_TYPES:
@@ -172,7 +181,7 @@ def _read_text(spec: ColumnSpec, value: Any) -> str | None:
 
 def _read_timestamp(spec: ColumnSpec, value: Any) -> int | None:
     if isinstance(value, np.datetime64):
-        return int(value.astype("datetime64[us]").astype(np.int64))
+        return int(to_microseconds(value))
     if isinstance(value, str):
         if not value.strip():
             return None
