@@ -72,6 +72,17 @@ def test_a_delimiter_must_split_all_rows_alike(write):
     assert table.names == ("when", "what, and where")
 
 
+def test_a_wide_table(write):
+    names = [f"a rather long name of column {i}" for i in range(6000)]
+    table = read(write("t.csv", ",".join(names) + "\n" + ",".join(map(str, range(6000))) + "\n"))
+    assert table.names == tuple(names)
+    assert table.arrow.column(5999).to_pylist() == [5999]
+
+
+def test_one_column(write):
+    assert rows(read(write("t.csv", "a\n1\n\n2\n"))) == [{"a": 1}, {"a": 2}]
+
+
 def test_names_are_kept_as_they_stand(write):
     names = (" a b ", "x[0]<1>", "ünï", "😀", 'q"q', "two\nlines", "a.b", "a")
     header = ",".join('"' + name.replace('"', '""') + '"' for name in names)

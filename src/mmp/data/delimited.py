@@ -84,11 +84,9 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
 
 def _dialect(path: Path) -> _Dialect:
     head, is_whole = _head(path)
-    rows_by = {
-        mark: list(islice(_rows(path, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in _DELIMITERS
-    }
-    delimiter = max(_DELIMITERS, key=lambda mark: _fitness(rows_by[mark]))
-    rows = rows_by[delimiter]
+    marks = [mark for mark in _DELIMITERS if mark in head] or _DELIMITERS[:1]
+    first_rows = {mark: list(islice(_rows(path, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in marks}
+    delimiter, rows = max(first_rows.items(), key=lambda of: _fitness(of[1]))
     if not rows:
         raise SourceError(f"{path} is empty.", hint="A CSV file starts with a line of column names.")
     line, names = rows[0]
