@@ -33,7 +33,7 @@ def main(
     screen: Screen = ctx.obj
     options.refuse_parameters(params)
     where = load_config(config)
-    what = load_recipe(recipe, overrides=changes or ())
+    what = load_recipe(recipe, overrides=changes or (), environment=where.surroundings)
     screen.findings([*where.findings, *what.findings])
     result = train(
         what,

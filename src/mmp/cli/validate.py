@@ -18,7 +18,7 @@ def main(
     changes: options.Set = None,
     no_data: Annotated[
         bool, typer.Option("--no-data", help="Check the settings only; read no table.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     """Check everything that can be checked without fitting: settings, names, columns, leakage, quality."""
     from mmp.pipelines.check import check
@@ -27,7 +27,7 @@ def main(
     screen: Screen = ctx.obj
     options.refuse_parameters(params)
     where = load_config(config)
-    what = load_recipe(recipe, overrides=changes or ())
+    what = load_recipe(recipe, overrides=changes or (), environment=where.surroundings)
     checked = check(what, where, data=data, read_data=not no_data)
     findings = [*where.findings, *what.findings, *checked.findings]
     screen.findings(findings)

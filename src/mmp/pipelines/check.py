@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, cast
 
-from mmp.errors import SettingsError
+from mmp.catalog.models import row_for
 from mmp.settings import checks
 
 if TYPE_CHECKING:
+    from mmp.catalog.models import ModelRow
     from mmp.errors import Finding
     from mmp.settings.config import Config
     from mmp.settings.load import Loaded
@@ -53,7 +54,7 @@ def check(
     SettingsError, DataError
         What `train` would refuse.
     """
-    findings = refuse_settings(recipe.value, config.value)
+    findings = refuse_settings(recipe, config)
     if not read_data or (data is None and recipe.value.data.loader.source_uri is None):
         return Checked(
             ("settings",), f"{recipe.path} holds together with {config.path}; no table was read", findings
@@ -61,29 +62,31 @@ def check(
     return _check_data(recipe, config, data, findings)
 
 
-def refuse_settings(recipe: Recipe, config: Config) -> tuple[Finding, ...]:
+def refuse_settings(recipe: Loaded[Recipe], config: Loaded[Config]) -> tuple[Finding, ...]:
     """Return what is worth telling about the settings, or refuse them with all that is wrong.
 
     Raises
     ------
     SettingsError
-        Naming every reason.
+        Naming every reason and its place.
     """
     findings = checks.check(recipe, config)
-    errors = [finding for finding in findings if finding.level == "error"]
-    if errors:
-        lines = [
-            f"{finding.where}: {finding.message}" if finding.where else finding.message for finding in errors
-        ]
-        raise SettingsError("\n".join(lines), hint="Mend the recipe, and look again with `mmp validate`.")
+    checks.require(findings)
     return tuple(findings)
+
+
+def model_row(recipe: Recipe) -> ModelRow:
+    """Return the catalog's row of a recipe's model, or one made for a path outside the catalog."""
+    # settings.checks lets no other task pass
+    return row_for(
+        str(recipe.model.class_path), cast("Literal['classification', 'regression']", recipe.task_choice)
+    )
 
 
 def _check_data(
     recipe: Loaded[Recipe], config: Loaded[Config], data: str | None, findings: tuple[Finding, ...]
 ) -> Checked:
     # in here, because settings alone are checked without loading Arrow and NumPy
-    from mmp.catalog.models import row_for
     from mmp.data.split import split
     from mmp.evaluation.evaluate import requests
     from mmp.pipelines.rows import labelled_rows, read_table
@@ -100,9 +103,8 @@ def _check_data(
         seed=what.evaluation.random_state,
     )
     parts = ", ".join(f"{name} {len(part):,}" for name, part in vars(splits).items() if len(part))
-    model = row_for(str(what.model.class_path), what.task_choice)
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
-        f"{len(rows.features)} features, target {rows.describe_target()}; {parts}; {model.class_path}"
+        f"{len(rows.features)} features, target {rows.describe_target()}; {parts}; {model_row(what).class_path}"
     )
     return Checked(("settings", "data"), summary, (*findings, *rows.findings))

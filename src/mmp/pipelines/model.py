@@ -57,16 +57,14 @@ def load_model(ref: str, config: Config) -> LoggedModel:
     ArtifactError
         The run has no model, or it is not as it was written.
     """
-    store = connect(config.mlflow)
-    run = store.get_run(_run_id(store, ref, config))
-    with (
-        tempfile.TemporaryDirectory(prefix="mmp-download-") as folder,
-        warnings.catch_warnings(record=True) as caught,
-    ):
-        warnings.simplefilter("always")
+    with connect(config.mlflow) as store, tempfile.TemporaryDirectory(prefix="mmp-download-") as folder:
+        run = store.get_run(_run_id(store, ref, config))
         store.download(run.run_id, MODEL_FOLDER, Path(folder))
-        bundle = artifacts.load(Path(folder), expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
-    store.close()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            bundle = artifacts.load(
+                Path(folder), expected_digest=run.tags.get(manifest.TAG), trust=config.trust
+            )
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
     return LoggedModel(bundle, run, findings)
 

@@ -9,10 +9,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import SecretStr
+
 from mmp.catalog.tasks import TASKS
 from mmp.data.fingerprint import fingerprint
 from mmp.tracking import environment
-from mmp.tracking.run import KIND, TASK, experiment_name
+from mmp.tracking.run import KIND, TASK
 from mmp.tracking.stores.base import Dataset
 
 if TYPE_CHECKING:
@@ -53,10 +55,21 @@ class Findings:
 
 def names(recipe: Recipe, config: Config) -> tuple[str, str]:
     """Return what the experiment and the run are called."""
-    mlflow = config.mlflow
-    experiment = recipe.tracking.experiment or mlflow.experiment_name
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
-    return experiment_name(experiment, mlflow.experiment_prefix), f"{recipe.name}_{stamp}"
+    return config.mlflow.experiment(recipe.tracking.experiment), f"{recipe.name}_{stamp}"
+
+
+def secrets(config: Config) -> tuple[str, ...]:
+    """Return the secret values of a config, so that no message carries one."""
+    return tuple(_secrets(config.model_dump()))
+
+
+def _secrets(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from _secrets(inner)
 
 
 def tags(recipe: Loaded[Recipe]) -> dict[str, str]:

@@ -11,6 +11,7 @@ from mmp.data import checks, files
 from mmp.errors import SettingsError
 from mmp.modeling.columns import from_table
 from mmp.modeling.target import encode
+from mmp.settings.sources import source_path
 
 if TYPE_CHECKING:
     from mmp.data.table import ColumnSpec, Table
@@ -80,7 +81,7 @@ def read_table(recipe: Recipe, config: Config, data: str | None) -> Table:
             "There is no table: the recipe has no data.loader.source_uri.", hint="Write one, or pass -d FILE."
         )
     base = "." if data else getattr(config.data_source.config, "base_path", ".")
-    return files.read(source, base_path=base, columns=_columns(recipe))
+    return files.read(source_path(source, base), columns=_columns(recipe))
 
 
 def labelled_rows(table: Table, recipe: Recipe) -> Rows:

@@ -75,9 +75,8 @@ def leaderboard(
         `sort` is no metric.
     """
     order = Order(sort, descending=_greater_is_better(sort)) if sort else None
-    store = connect(config.mlflow)
-    found = store.search([experiment] if experiment else None, tags=TRAINED, order=order, limit=limit)
-    store.close()
+    with connect(config.mlflow) as store:
+        found = store.search([experiment] if experiment else None, tags=TRAINED, order=order, limit=limit)
     primary = [TASKS[run.tags[TASK]].primary_metric for run in found if run.tags.get(TASK) in TASKS]
     metrics = tuple(dict.fromkeys([*([sort] if sort else []), *primary]))
     return Leaderboard(metrics, tuple(_row(run, metrics) for run in found))

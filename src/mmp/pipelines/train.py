@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmp.catalog.models import row_for
 from mmp.data.split import split
 from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden, pipeline
@@ -17,7 +16,7 @@ from mmp.modeling.bundle import Bundle
 from mmp.modeling.columns import from_table, take
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.pipelines import record
-from mmp.pipelines.check import refuse_settings
+from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.steps import Steps
@@ -121,10 +120,13 @@ def train(
     """
     what, where = recipe.value, config.value
     steps, findings = Steps(watcher), record.Findings(tell)
-    findings.add(refuse_settings(what, where))
-    row = row_for(str(what.model.class_path), what.task_choice)
+    findings.add(refuse_settings(recipe, config))
+    row = model_row(what)
 
-    with run(connect(where.mlflow), *record.names(what, where), record.tags(recipe)) as active:
+    with (
+        connect(where.mlflow) as store,
+        run(store, *record.names(what, where), record.tags(recipe), secrets=record.secrets(where)) as active,
+    ):
         active.log_params(record.parameters(what))
         active.flush()
 
@@ -166,9 +168,8 @@ def train(
             note(_register(active, where.mlflow.registered_model_name))
             if log_file and where.logging.upload_to_mlflow:
                 active.log_file(log_file, "logs")
+        files = tuple(store.artifacts(active.run_id))
 
-    files = tuple(active.store.artifacts(active.run_id))
-    active.store.close()
     return TrainResult(
         run_id=active.run_id,
         experiment=active.experiment,

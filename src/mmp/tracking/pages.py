@@ -72,9 +72,8 @@ def open_pages(settings: StoreSettings, *, port: int = 5000) -> Pages:
     TrackingError
         It did not start.
     """
-    store = connect(settings)
-    uri = store.uri
-    store.close()
+    with connect(settings) as store:
+        uri = store.uri
     if uri.startswith(("http://", "https://")):
         return Pages(uri)
     if importlib.util.find_spec("mlflow.server") is None or importlib.util.find_spec("flask") is None:
