@@ -210,6 +210,13 @@ def test_a_failure_without_a_hyperparameter_is_a_training_error(name):
         fit_model(row, rounds(row), broken, target_of(row), options=FitOptions(threads=1))
 
 
+@every_row
+def test_a_model_for_the_other_task_is_refused(row):
+    other = NUMBERS if row.task == "classification" else BINARY
+    with pytest.raises(SettingsError, match=f"is for {row.task}, and the task is {other.kind}"):
+        fit_model(row, {}, MATRIX, other)
+
+
 def test_no_rows_are_refused():
     empty = Matrix(np.empty((0, 4), np.float32), MATRIX.names)
     with pytest.raises(DataError, match="no training rows"):

@@ -136,7 +136,7 @@ def fit_model(
         Where the library fails otherwise.
     """
     options = options or FitOptions()
-    _check_learnable(target)
+    _check_learnable(row, target)
     params, findings = hyperparameters.complete(row, written, library_defaults=options.library_defaults)
     _check_objective(row, params)
     _check_rounds(row, params)
@@ -175,7 +175,12 @@ def _fit(job: FitJob) -> Model:
         raise _translated(error, job) from error
 
 
-def _check_learnable(target: Target) -> None:
+def _check_learnable(row: ModelRow, target: Target) -> None:
+    if row.task != target.kind:
+        raise SettingsError(
+            f"{row.name} is for {row.task}, and the task is {target.kind}.",
+            hint="Change task_choice or model.class_path.",
+        )
     if not len(target):
         raise DataError("There are no training rows.", hint=_HINT)
     first = target.values[0]
