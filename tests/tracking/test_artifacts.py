@@ -11,13 +11,13 @@ import textwrap
 
 import numpy as np
 import pytest
+from tests import bundles
 
 from mmp.data import files
 from mmp.errors import ArtifactError, MissingExtraError
 from mmp.modeling import golden
 from mmp.modeling.state import from_json, to_json
 from mmp.tracking import artifacts, environment, manifest
-from tests import bundles
 
 ENGINES = ["xgboost", "lightgbm", "catboost", "linear", "sklearn"]
 OWN_FILES = {

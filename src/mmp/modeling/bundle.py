@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from typing import TYPE_CHECKING, Any, Final
@@ -19,7 +20,7 @@ from mmp.modeling.state import from_json, read_arrays, to_json, write_arrays
 from mmp.modeling.values import EXACT_INTEGERS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
@@ -189,13 +190,15 @@ class Bundle:
         typed = columns.coerce(self.inputs, source, where=where)
         matrix = self.pipeline.matrix(typed)
         try:
-            output = self.model.predict(matrix.values)
+            with np.errstate(invalid="ignore", over="ignore"):  # looked at below
+                output = self.model.predict(matrix.values)
         except engines.engine(self.model.engine).errors() as error:
             if np.isnan(matrix.values).any():
-                raise _unanswered(matrix, where) from error
+                raise _unanswered(matrix, np.arange(len(matrix.values)), where) from error
             raise
-        if not np.isfinite(output).all():
-            raise _unanswered(matrix, where)
+        finite = np.isfinite(output if output.ndim == 1 else output.sum(axis=1))
+        if not finite.all():
+            raise _unanswered(matrix, np.flatnonzero(~finite), where)
         return output
 
     def _values(self, output: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any] | list[Any]]:
@@ -226,8 +229,8 @@ class Bundle:
             "classes": list(self.classes),
             "positive": self.positive,
             "threshold": self.threshold,
-            "parameters": dict(self.parameters),
-            "metrics": dict(self.metrics),
+            "parameters": _displayed(self.parameters),
+            "metrics": _displayed(self.metrics),
         }
         (folder / "bundle.json").write_bytes(to_json(content))
         (folder / "baseline.json").write_bytes(to_json(dict(self.baseline)))
@@ -288,6 +291,16 @@ class Bundle:
         )
 
 
+def _displayed(value: Any) -> Any:
+    """Return what JSON can hold, text for the rest: YAML has dates and NaN, and keys of any type."""
+    if isinstance(value, Mapping):
+        return {str(key): _displayed(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_displayed(child) for child in value]
+    plain = value is None or isinstance(value, (bool, int, str))
+    return value if plain or (isinstance(value, float) and np.isfinite(value)) else str(value)
+
+
 def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection[str]) -> Model:
     try:
         return engines.load(engine, folder, meta, trust=trust)
@@ -300,12 +313,14 @@ def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection
         ) from error
 
 
-def _unanswered(matrix: Matrix, where: str) -> DataError:
-    has_missing = np.isnan(matrix.values).any(axis=0)
+def _unanswered(matrix: Matrix, rows: npt.NDArray[np.intp], where: str) -> DataError:
+    has_missing = np.isnan(np.take(matrix.values, rows, axis=0)).any(axis=0)
     missing = [repr(name) for name, has in zip(matrix.names, has_missing, strict=True) if has]
     if not missing:
         return DataError(
-            "The model's answer is not a finite number.", hint="Look for extreme values.", where=where
+            "The model has no finite answer for some rows.",
+            hint="Look for extreme values in them, and in the target that it was trained on.",
+            where=where,
         )
     return DataError(
         f"The model takes no missing values, and there are some in {', '.join(missing)}.",

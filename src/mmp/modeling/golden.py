@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mmp.errors import ArtifactError, DataError, TrainingError
+from mmp.errors import ArtifactError, DataError
 from mmp.modeling.columns import coerce_value
 from mmp.modeling.state import from_json, to_json
 
@@ -82,20 +82,8 @@ def draw(bundle: Bundle, training: Columns, *, seed: int, nulls: bool = True) ->
 
 
 def write(bundle: Bundle, folder: Path) -> None:
-    """Write a bundle's examples and its answers to them.
-
-    Raises
-    ------
-    TrainingError
-        Where an answer is not finite.
-    """
+    """Write a bundle's examples and its answers to them."""
     answers = bundle.predict(bundle.examples).values
-    for name, column in answers.items():
-        if isinstance(column, np.ndarray) and not np.isfinite(column).all():
-            raise TrainingError(
-                f"The model answers rows from inside the training ranges with a '{name}' that is not finite.",
-                hint="Look for extreme values in the target and the features, or scale them.",
-            )
     golden = folder / "golden"
     golden.mkdir()
     (golden / "inputs.json").write_bytes(to_json(bundle.examples))
@@ -151,7 +139,7 @@ class _Known:
     def draw(self, rng: np.random.Generator) -> Value:
         """Draw a value from inside the range, None where training had nothing."""
         if "categories" in self.summary:
-            categories = self.summary["categories"]
+            categories: list[Value] = self.summary["categories"]
             return categories[rng.integers(len(categories))] if categories else None
         low, high = self.summary["min"], self.summary["max"]
         if low is None:
@@ -168,8 +156,11 @@ class _Known:
         """Return a value that training did not have, None for booleans."""
         if self.spec.kind == "text":
             return UNSEEN
-        high = self.summary.get("max")
-        return None if high is None else high + (1 + step) * (_DAY if self.spec.kind == "timestamp" else 1)
+        if (high := self.summary.get("max")) is None:
+            return None
+        unit = _DAY if self.spec.kind == "timestamp" else max(1, abs(high) // 1000)
+        beyond: float = high + (1 + step) * unit
+        return beyond
 
     def rows_with(self, value: Value, rows: Rows) -> npt.NDArray[np.intp]:
         """Keep the training rows that have this value."""

@@ -102,12 +102,18 @@ def _predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
 def _frame_source(frame: pd.DataFrame) -> pa.Table | list[dict[str, Any]]:
     """Hand a data frame over by columns, or by cells where Arrow finds no one type for a column."""
     try:
-        arrays = [pa.array(column, from_pandas=True) for _, column in frame.items()]
+        arrays = [pa.array(_in_utc(column), from_pandas=True) for _, column in frame.items()]
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
         names = list(frame.columns)
         columns = [frame[name].tolist() for name in names]
         return [dict(zip(names, cells, strict=True)) for cells in zip(*columns, strict=True)]
     return pa.Table.from_arrays(arrays, names=list(frame.columns))
+
+
+def _in_utc(column: pd.Series) -> pd.Series:
+    """Say a moment with a zone in UTC without one, which coercion reads alike and Arrow without a warning."""
+    zoned = getattr(column.dtype, "tz", None) is not None
+    return column.dt.tz_convert("UTC").dt.tz_localize(None) if zoned else column
 
 
 def _source(value: Any) -> pa.Table | Sequence[Mapping[str, Any]]:
