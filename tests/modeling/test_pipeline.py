@@ -198,6 +198,21 @@ def test_a_column_without_values_in_training_is_left_out():
     assert trained.names == ("age",)
 
 
+def test_without_any_value_there_is_nothing_to_fit():
+    with pytest.raises(DataError, match="No feature has a value"):
+        fit(names=("empty",), table={"empty": ("text", [None] * 6)})
+
+
+def test_any_name_is_a_name():
+    names = ("", "a b", "[x]<y>", "🙂", "col (2)", "col")
+    table = {name: ("text", ["a", "b", None, "a", "b", "c"]) for name in names}
+    fitted, trained = fit(
+        step("one_hot_encoder", columns=("[x]<y>", "🙂")), step("target_encoder", cv=2), names=names, table=table
+    )
+    assert trained.values.shape == (6, 4 + 2 * 4)
+    assert len(set(fitted.names)) == len(fitted.names)
+
+
 @pytest.mark.parametrize("kind", ["one_hot_encoder", "ordinal_encoder"])
 def test_an_unseen_category_can_be_an_error(kind):
     fitted, _ = fit(step(kind, columns="city", handle_unknown="error"), names=("city",))

@@ -217,6 +217,10 @@ def fit(
         timestamp is left that the model cannot take.
     """
     inputs = tuple(spec for spec in specs if _has_values(columns[spec.name]))
+    if not inputs:
+        raise DataError(
+            "No feature has a value in the training rows.", hint="Look at the source and at feature_columns."
+        )
     training = Training({spec.name: columns[spec.name] for spec in inputs}, target, seed)
     for step in steps:
         training.add(fit_function(step)(step, select(step, training), training))

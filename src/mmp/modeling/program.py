@@ -32,9 +32,10 @@ def _text_bases(ops: Sequence[Op], columns: Columns) -> dict[str, str]:
     """Return, for each variable that depends on one text column alone, that column."""
     bases = {name: name for name, column in columns.items() if column.kind == "text"}
     for op in ops:
-        of = {bases.get(source, "") for source in op.sources}
-        if len(of) == 1 and "" not in of:
-            bases.update(dict.fromkeys(op.targets, of.pop()))
+        of = {bases.get(source) for source in op.sources}
+        base = of.pop() if len(of) == 1 else None
+        if base is not None:
+            bases.update(dict.fromkeys(op.targets, base))
     return bases
 
 
