@@ -84,9 +84,8 @@ def median(costs: list[Cost], field: str) -> float:
 def row(name: str, ours: float, theirs: float, unit: str) -> dict[str, Any]:
     ratio, bar = ours / theirs, BARS.get(name)
     verdict = "" if bar is None else ("ok" if ratio <= bar else "MISSED")
-    print(
-        f"{name:<38} {ours:>9.3f} {theirs:>9.3f} {unit:<4} {ratio:>7.2f}x {f'<= {bar}x' if bar else '':>9} {verdict}"
-    )
+    limit = f"<= {bar}x" if bar else ""
+    print(f"{name:<38} {ours:>9.3f} {theirs:>9.3f} {unit:<4} {ratio:>7.2f}x {limit:>9} {verdict}")
     return {"name": name, "ours": ours, "reference": theirs, "unit": unit, "ratio": ratio, "bar": bar}
 
 
@@ -147,8 +146,9 @@ def fit_seconds(spin_count: str | None, repeats: int) -> float:
     code = (
         "import sys, time; sys.modules['sklearn'] = None\n"
         "import numpy as np, xgboost\n"
-        "rng = np.random.default_rng(0); X = rng.normal(size=(8000, 18)).astype('f4'); y = (X[:, 0] > 0).astype('f4')\n"
-        "d = xgboost.QuantileDMatrix(X, y, nthread=2); p = dict(nthread=2, max_depth=6, objective='binary:logistic')\n"
+        "X = np.random.default_rng(0).normal(size=(8000, 18)).astype('f4'); y = (X[:, 0] > 0).astype('f4')\n"
+        "d = xgboost.QuantileDMatrix(X, y, nthread=2)\n"
+        "p = dict(nthread=2, max_depth=6, objective='binary:logistic')\n"
         "t = time.perf_counter(); xgboost.train(p, d, 200); print(time.perf_counter() - t)\n"
     )
     environment = {
@@ -198,7 +198,7 @@ def main() -> None:
     mmp = shutil.which("mmp", path=str(Path(sys.executable).parent))
     if mmp is None:
         raise SystemExit(
-            "mmp is not installed in this environment; run `make demo` first, then .venv/bin/python bench/train.py"
+            "mmp is not installed here; run `make demo` first, then .venv/bin/python bench/train.py"
         )
     folder = OUT / f"work-{os.getpid()}"
     folder.mkdir(parents=True)

@@ -75,7 +75,7 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a Typer callback
+def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"mmp {__version__}")
         raise typer.Exit
@@ -83,7 +83,7 @@ def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape of a Typer
 
 @app.callback(epilog=GLOBAL_FLAGS)
 def _root(
-    version: Annotated[  # noqa: FBT002
+    version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:

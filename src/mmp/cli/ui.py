@@ -12,7 +12,7 @@ def main(
     ctx: typer.Context,
     config: options.Config = None,
     port: Annotated[int, typer.Option("--port", help="Where the local pages answer.")] = 5000,
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,  # noqa: FBT002
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Open the tracking server, or start MLflow's pages over the local store until Ctrl-C."""
     from mmp.settings.load import load_config

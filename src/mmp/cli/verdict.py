@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 import traceback
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import typer
 
@@ -34,7 +34,7 @@ class Verdict:
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
 
-    def __enter__(self) -> Verdict:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -105,6 +105,7 @@ def _check_data(
     parts = ", ".join(f"{name} {len(part):,}" for name, part in vars(splits).items() if len(part))
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
-        f"{len(rows.features)} features, target {rows.describe_target()}; {parts}; {model_row(what).class_path}"
+        f"{len(rows.features)} features, target {rows.describe_target()}; {parts}; "
+        f"{model_row(what).class_path}"
     )
     return Checked(("settings", "data"), summary, (*findings, *rows.findings))

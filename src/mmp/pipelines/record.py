@@ -96,7 +96,7 @@ def digest(recipe: Loaded[Recipe]) -> str:
 
 
 def parameters(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys that a recipe sets by their dotted paths; hyperparameters are logged by their own names."""
+    """Return the keys that a recipe sets, by dotted path; hyperparameters go by their own names."""
     written = recipe.model_dump(mode="json", exclude_unset=True)
     written.get("model", {}).get("hyperparameters", {}).pop("values", None)
     written.pop("metadata", None)
@@ -150,7 +150,7 @@ def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config]
 def steps_in_words(steps: Sequence[Any]) -> str:
     """Return the types of steps in order, repetitions counted."""
     runs = [(kind, len(list(same))) for kind, same in groupby(step.type for step in steps)]
-    return ", ".join(kind if count == 1 else f"{kind} × {count}" for kind, count in runs) or "no steps"
+    return ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in runs) or "no steps"
 
 
 def model_in_words(row: ModelRow, fitted: Fitted) -> str:

@@ -143,9 +143,8 @@ def train(
             note(", ".join(f"{name} {len(positions):,}" for name, positions in parts.items()))
         with steps("prepare") as note:
             prepared = _prepare(rows, parts, what, row)
-            note(
-                f"{record.steps_in_words(prepared.steps)}; {len(prepared.pipeline.names)} features for the model"
-            )
+            note(record.steps_in_words(prepared.steps))
+            note(f"{len(prepared.pipeline.names)} features for the model")
         with steps("fit") as note:
             fitted = _fit(prepared, what, row)
             findings.add(fitted.findings)
