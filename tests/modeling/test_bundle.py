@@ -12,7 +12,8 @@ from tests import bundles
 
 from mmp.data import files
 from mmp.errors import ArtifactError, DataError, MissingColumnsError
-from mmp.modeling.bundle import Bundle, Predictions
+from mmp.modeling.bundle import Bundle
+from mmp.modeling.predictions import Predictions
 
 
 @pytest.fixture(scope="module")

@@ -235,6 +235,19 @@ def test_a_library_that_is_not_installed_is_named(folder, monkeypatch):
     assert caught.value.hint == f"pip install numpy=={np.__version__}"
 
 
+def test_a_pickle_needs_the_word_in_the_config(written, tmp_path):
+    bundle, _, _ = written
+    if bundle.model.engine != "sklearn":
+        assert not hasattr(bundle.model, "format")
+        return
+    pickled = dataclasses.replace(bundle, model=dataclasses.replace(bundle.model, format="pickle"))
+    artifacts.write(pickled, tmp_path / "model", run_id="run", recipe_digest="recipe")
+    with pytest.raises(ArtifactError, match="The model is a pickle"):
+        artifacts.load(tmp_path / "model")
+    loaded = artifacts.load(tmp_path / "model", trust=["pickle"])
+    assert loaded.predict(bundle.examples).records() == bundle.predict(bundle.examples).records()
+
+
 def test_nothing_is_left_in_the_temporary_directory(written, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     artifacts.load(written[1])

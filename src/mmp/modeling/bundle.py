@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import date
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 
-from mmp.data import buffers
 from mmp.data.table import ColumnSpec
 from mmp.errors import ArtifactError, DataError, MmpError
 from mmp.modeling import columns, engines
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
 from mmp.modeling.pipeline import FittedPipeline
+from mmp.modeling.predictions import Predictions
 from mmp.modeling.state import from_json, read_arrays, to_json, write_arrays
 from mmp.modeling.values import EXACT_INTEGERS
 
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     import numpy.typing as npt
-    import pandas as pd
 
     from mmp.modeling.engines.base import Model
     from mmp.modeling.pipeline import Matrix
@@ -34,55 +32,6 @@ if TYPE_CHECKING:
     Source: TypeAlias = pa.Table | Sequence[Mapping[str, object]]
 
 FORMAT: Final = 1
-_ARROW_TYPES: Final = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """The one prediction table, the same for pyfunc, HTTP, files and SQL.
-
-    Parameters
-    ----------
-    keys : mapping of str to list or pyarrow array
-        Entity keys, as they came.
-    values : mapping of str to ndarray or list, each of length n_rows
-        ``prediction``, ``probability`` (binary), ``probability_<class>`` (classification).
-    """
-
-    keys: Mapping[str, Any]
-    values: Mapping[str, npt.NDArray[Any] | list[Any]]
-
-    def __len__(self) -> int:
-        return len(self.values["prediction"])
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Column names in order: keys first."""
-        return (*self.keys, *self.values)
-
-    def records(self) -> list[dict[str, Any]]:
-        """Return one JSON-able object a row."""
-        keys = [[_jsonable(value) for value in _as_list(column)] for column in self.keys.values()]
-        rows = zip(*keys, *map(_as_list, self.values.values()), strict=True)
-        return [dict(zip(self.names, row, strict=True)) for row in rows]
-
-    def to_arrow(self) -> pa.Table:
-        """Return an Arrow table; keys that came in one keep their type."""
-        arrays = [_as_arrow(column) for column in (*self.keys.values(), *self.values.values())]
-        return pa.Table.from_arrays(arrays, names=list(self.names))
-
-    def to_pandas(self, index: Any = None) -> pd.DataFrame:
-        """Return a data frame, on `index` where one is given."""
-        import pandas as pd
-
-        data = {
-            name: column.to_pandas(integer_object_nulls=True)
-            if isinstance(column, pa.ChunkedArray)
-            else column
-            for name, column in {**self.keys, **self.values}.items()
-        }
-        frame = pd.DataFrame(data, columns=list(self.names))
-        return frame if index is None else frame.set_axis(index, axis=0)
 
 
 @dataclass(frozen=True)
@@ -307,8 +256,9 @@ def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection
     except MmpError:
         raise
     except engines.engine(engine).errors() as error:
+        reason = str(error).partition("\n")[0]
         raise ArtifactError(
-            f"The estimator's file cannot be read by this version of {engine}: {str(error).splitlines()[0]}.",
+            f"The estimator's file cannot be read by this version of {engine}: {reason}.",
             hint="Install the version that wrote it (requirements.txt beside the model), or train again.",
         ) from error
 
@@ -358,28 +308,3 @@ def _labels(classes: Sequence[Label], decided: npt.NDArray[np.intp]) -> npt.NDAr
     if isinstance(classes[0], str):
         return [classes[position] for position in decided.tolist()]
     return np.array(classes)[decided]
-
-
-def _as_list(column: Any) -> list[Any]:
-    if isinstance(column, pa.ChunkedArray):
-        return list(column.to_pylist())
-    return list(column.tolist()) if isinstance(column, np.ndarray) else list(column)
-
-
-def _jsonable(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, int, str)):
-        return value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    return value.isoformat() if isinstance(value, date) else str(value)
-
-
-def _as_arrow(column: Any) -> Any:
-    """Make an Arrow array of any column; `pyarrow.array` would import pandas for what it can do without."""
-    if isinstance(column, pa.ChunkedArray):
-        return column
-    if isinstance(column, np.ndarray):
-        return buffers.wrap(column, _ARROW_TYPES[column.dtype.kind])
-    if all(isinstance(value, str) for value in column):
-        return buffers.strings(column)
-    return pa.array(column)

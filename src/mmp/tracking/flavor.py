@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import pyarrow as pa
 
 from mmp.errors import DataError
-from mmp.modeling.bundle import Predictions
+from mmp.modeling.predictions import Predictions
 from mmp.tracking import artifacts
 
 if TYPE_CHECKING:
