@@ -123,7 +123,7 @@ def _source(value: Any) -> pa.Table | Sequence[Mapping[str, Any]]:
         return _rows(value)
     names = getattr(getattr(value, "dtype", None), "names", None)
     if names:
-        return [dict(zip(names, row, strict=True)) for row in value.reshape(-1).tolist()]
+        return _rows({name: value[name].reshape(-1) for name in names})
     if isinstance(value, list | tuple) and all(isinstance(row, dict) for row in value):
         return list(value)
     raise DataError(
