@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 from mmp import __version__
 from mmp.cli.screen import Screen
 from mmp.cli.verdict import Verdict
+from mmp.errors import EXIT_INTERRUPTED
 from mmp.modeling import lean
 
 if TYPE_CHECKING:
@@ -103,4 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = ["--help"]
     with Verdict(screen):
         code = typer.main.get_command(app)(args=words, prog_name="mmp", obj=screen, standalone_mode=False)
+        if code == EXIT_INTERRUPTED:
+            # all that Typer leaves of it, and we have a word to say
+            raise KeyboardInterrupt
         sys.exit(code if isinstance(code, int) else 0)

@@ -52,6 +52,8 @@ class Verdict:
             self._report_bug(error)
             sys.exit(EXIT_BUG)
         self._tell(known.code, known.message, known.hint, known.where)
+        for note in getattr(error, "__notes__", ()):
+            self.screen.warn(note)
         if self.screen.verbose:
             traceback.print_exception(error, file=sys.stderr)
         sys.exit(known.exit_code)

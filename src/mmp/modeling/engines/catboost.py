@@ -37,6 +37,10 @@ class CatBoostModel(Model):
         return np.asarray(output, np.float64)
 
     def _save(self, folder: Path) -> dict[str, Any]:
+        # when and as what it was trained is no part of a model: one seed gives the same bytes
+        metadata = self.booster.get_metadata()
+        for name in ("model_guid", "train_finish_time"):
+            metadata[name] = ""
         self.booster.save_model(str(folder / _FILE), format="cbm")
         return {"categorical": list(self.categorical)}
 
