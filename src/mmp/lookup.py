@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import re
+import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,16 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from importlib.machinery import ModuleSpec
 
-EXTRAS: dict[str, str] = {
-    "xgboost": "xgboost",
+# The libraries themselves, not an extra of ours: a registry may know another project by our name.
+DISTRIBUTIONS: dict[str, str] = {
+    "xgboost": "xgboost" if sys.platform == "darwin" else "xgboost-cpu",
     "lightgbm": "lightgbm",
     "catboost": "catboost",
-    "sklearn": "sklearn",
-    "skops": "sklearn",
+    "sklearn": "scikit-learn skops",
+    "skops": "scikit-learn skops",
     "mlflow": "mlflow",
-    "pandas": "serving",
+    "pandas": "pandas",
 }
-"""Top package to the extra that brings it."""
+"""Top package to what installs it, where that has another name or comes with something."""
 
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
@@ -71,11 +73,9 @@ def install_line(package: str) -> str:
     Examples
     --------
     >>> install_line("sklearn")
-    "Install it with: pip install 'mmp[sklearn]'"
+    'Install it with: pip install scikit-learn skops'
     """
-    extra = EXTRAS.get(package)
-    wanted = f"'mmp[{extra}]'" if extra else package
-    return f"Install it with: pip install {wanted}"
+    return f"Install it with: pip install {DISTRIBUTIONS.get(package, package)}"
 
 
 def is_installed(package: str) -> bool:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ from mmp.catalog.metrics import METRICS, parse
 from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
 from mmp.errors import SettingsError
-from mmp.lookup import EXTRAS
+from mmp.lookup import DISTRIBUTIONS
 from mmp.settings.checks import check, require
 from mmp.settings.config import Config
 from mmp.settings.load import load_config, load_recipe
@@ -213,8 +214,10 @@ def test_loaded_findings_carry_file_and_line(tmp_path, monkeypatch):
     assert [finding.where for finding in findings] == ["r.yaml:5: model.library"]
 
 
-def test_extras_are_extras_of_the_package(pytestconfig):
+def test_what_install_lines_name_is_what_our_extras_bring(pytestconfig):
     import tomllib
 
     text = (pytestconfig.rootpath / "pyproject.toml").read_text()
-    assert set(EXTRAS.values()) <= set(tomllib.loads(text)["project"]["optional-dependencies"])
+    extras = tomllib.loads(text)["project"]["optional-dependencies"].values()
+    brought = {re.split(r"[^\w-]", requirement)[0] for requirements in extras for requirement in requirements}
+    assert {name for line in DISTRIBUTIONS.values() for name in line.split()} <= brought

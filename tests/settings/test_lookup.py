@@ -37,8 +37,8 @@ def test_a_missing_extra_names_the_line_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "catboost", None)
     with pytest.raises(MissingExtraError) as raised:
         resolve("catboost.CatBoostClassifier")
-    assert raised.value.hint == "Install it with: pip install 'mmp[catboost]'"
-    assert install_line("sklearn").endswith("'mmp[sklearn]'")
+    assert raised.value.hint == "Install it with: pip install catboost"
+    assert install_line("sklearn").endswith("pip install scikit-learn skops")
 
 
 def test_modules_are_found_without_running_their_packages(tmp_path, monkeypatch):

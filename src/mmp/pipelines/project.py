@@ -9,7 +9,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mmp import __version__
 from mmp.errors import SettingsError
 from mmp.settings.schema import schema
 
@@ -96,13 +95,12 @@ def start_project(path: Path, example: str) -> Project:
 
 def _contents(name: str, example: str) -> dict[str, bytes]:
     templates = files("mmp") / "templates"
-    words = {"name": name, "example": example, "version": __version__, **_EXAMPLES[example]}
+    words = {"name": name, "example": example, **_EXAMPLES[example]}
     texts = {
         "README.md": "README.md",
         ".gitignore": "gitignore",
         "Dockerfile": "Dockerfile",
         "docker-compose.yml": "docker-compose.yml",
-        "requirements.txt": "requirements.txt",
         "configs/local.yaml": "config.yaml",
     }
     contents = {path: _fill(templates / "project" / source, words) for path, source in texts.items()}

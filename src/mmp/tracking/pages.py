@@ -14,6 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from mmp.errors import MissingExtraError, SettingsError, TrackingError
+from mmp.lookup import install_line
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def open_pages(settings: StoreSettings, *, port: int = 5000) -> Pages:
     if uri.startswith(("http://", "https://")):
         return Pages(uri)
     if importlib.util.find_spec("mlflow.server") is None or importlib.util.find_spec("flask") is None:
-        raise MissingExtraError("MLflow's pages need its server.", hint="pip install 'mmp[mlflow]'")
+        raise MissingExtraError("MLflow's pages need its server.", hint=install_line("mlflow"))
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:
             raise SettingsError(f"Port {port} is taken.", hint=f"Choose another: mmp ui --port {port + 1}.")

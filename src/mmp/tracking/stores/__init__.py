@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from mmp.errors import MissingExtraError, TrackingError
+from mmp.lookup import install_line
 from mmp.tracking.stores import sqlite
 from mmp.tracking.stores.places import path_uri
 
@@ -209,6 +210,6 @@ def _made_by_mlflow(path: Path, artifact_root: str) -> None:
         if "ModuleNotFoundError" in last:
             raise MissingExtraError(
                 f"The installed MLflow cannot make a tracking database: {last}.",
-                hint="pip install 'mmp[mlflow]'",
+                hint=install_line("mlflow"),
             )
         raise TrackingError(f"MLflow could not make the tracking database {path}: {last}.")

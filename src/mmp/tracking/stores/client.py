@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
 from mmp.errors import MissingExtraError, TrackingError
+from mmp.lookup import install_line
 from mmp.tracking.stores.base import (
     RUN_NAME,
     Dataset,
@@ -78,7 +79,7 @@ class ClientStore(RunFiles):
         except ImportError as error:
             raise MissingExtraError(
                 f"The tracking store {public_uri(self.uri)} needs mlflow, which is not installed.",
-                hint="pip install 'mmp[mlflow]'",
+                hint=install_line("mlflow"),
             ) from error
         # MLflow tries ten times, with pauses that add up to 100 seconds, whatever the reason is.
         mlflow.store.db.utils.MAX_RETRY_COUNT = 2

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 from urllib.parse import quote, unquote, urlsplit
 
 from mmp.errors import ArtifactError, MissingExtraError, TrackingError
+from mmp.lookup import install_line
 from mmp.tracking.stores.base import public_uri
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ def _repository(uri: str, tracking_uri: str) -> Any:
     except ImportError as error:
         raise MissingExtraError(
             f"The artifacts at {public_uri(uri)} are reached through mlflow, which is not installed.",
-            hint="pip install 'mmp[mlflow]'",
+            hint=install_line("mlflow"),
         ) from error
     try:
         return get_artifact_repository(uri, tracking_uri=tracking_uri)
