@@ -80,8 +80,14 @@ def _target_recoded(column: pa.Array, target: Sampled) -> str | None:
 
 def _is_recoding(feature: npt.NDArray[np.int64], target: npt.NDArray[np.int64]) -> bool:
     """Tell whether each value goes with one class, and each class with one value."""
-    pairs = np.unique(feature * (int(target.max()) + 1) + target)
-    return len(feature) >= _FEWEST_ROWS and len(pairs) == len(np.unique(feature)) == len(np.unique(target))
+    n_values = _n_distinct(feature)
+    if len(feature) < _FEWEST_ROWS or n_values != _n_distinct(target):
+        return False
+    return len(np.unique(feature * (int(target.max()) + 1) + target)) == n_values
+
+
+def _n_distinct(codes: npt.NDArray[np.int64]) -> int:
+    return int(np.count_nonzero(np.bincount(codes)))
 
 
 def _target_predictor(column: pa.Array, target: Sampled) -> str | None:
