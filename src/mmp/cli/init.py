@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mmp.cli.screen import Screen
+from mmp.cli.screen import Screen, program
 
 
 class Example(StrEnum):
@@ -30,4 +30,4 @@ def main(
     project = start_project(Path(name), example.value)
     files = "\n".join(f"  {file}" for file in project.files)
     screen.result({"path": str(project.path), "files": list(project.files)}, f"{project.path}\n{files}")
-    screen.say(f"\nnext\n  cd {name}\n  mmp train -r {project.recipe}")
+    screen.say(f"\nnext\n  cd {name}\n  {program(Path(name))} train -r {project.recipe}")

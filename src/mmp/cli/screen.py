@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import sys
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -175,3 +177,19 @@ def number(value: float | None) -> str:
     if size >= 100:
         return f"{value:.1f}"
     return f"{value:.4f}" if size >= 1e-3 else f"{value:.3g}"
+
+
+def program(folder: Path | None = None) -> str:
+    """Return what a user types to run mmp again: its name where the shell finds it, else its path.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Where the user types it; the working directory by default.
+    """
+    called = Path(sys.argv[0])
+    if shutil.which("mmp") or called.name != "mmp":
+        return "mmp"
+    if folder is None and called.resolve().is_relative_to(Path.cwd()):
+        return str(called.resolve().relative_to(Path.cwd()))
+    return str(called.resolve())

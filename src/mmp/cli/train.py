@@ -8,7 +8,7 @@ import typer
 
 from mmp.catalog.tasks import TASKS
 from mmp.cli import options
-from mmp.cli.screen import Screen, columns, number
+from mmp.cli.screen import Screen, columns, number, program
 from mmp.cli.watch import watcher
 
 if TYPE_CHECKING:
@@ -69,10 +69,11 @@ def _next(result: TrainResult, config: str | None) -> str:
     run = result.run_id[:8]
     example = shlex.quote(json.dumps(result.example, ensure_ascii=False))
     rows = example if len(example) <= _LONGEST_EXAMPLE else shlex.quote(result.source)
+    mmp = program()
     return (
         "\nnext\n"
-        f"  mmp predict{where} --run-id {run} --input {rows}\n"
-        f"  mmp evaluate{where} --run-id {run} -d {shlex.quote(result.source)}\n"
-        f"  mmp runs{where}\n"
-        f"  mmp ui{where}"
+        f"  {mmp} predict{where} --run-id {run} --input {rows}\n"
+        f"  {mmp} evaluate{where} --run-id {run} -d {shlex.quote(result.source)}\n"
+        f"  {mmp} runs{where}\n"
+        f"  {mmp} ui{where}"
     )
