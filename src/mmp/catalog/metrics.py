@@ -104,7 +104,7 @@ _ROWS = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
 
-ALIASES: dict[str, str] = {"r2_score": "r2"}
+ALIASES: dict[str, str] = {"r2_score": "r2", "mean_squared_error": "mse"}
 
 
 def names(task: str) -> tuple[str, ...]:

@@ -254,7 +254,7 @@ _ROWS = (
         "numeric",
         {
             "method": Parameter(
-                Literal["linear", "polynomial", "spline", "nearest"],
+                Literal["linear", "polynomial", "spline", "nearest", "zero"],
                 "linear",
                 "How values in between are found.",
             ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from mmp.data.names import require
 from mmp.data.table import Splits
 from mmp.errors import DataError, EmptySplitError, SettingsError
 from mmp.lookup import did_you_mean
+from mmp.settings.data import SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test", "calibration")
 _IN_TIME = (0, 1, 3, 2)  # nothing is calibrated on what comes after the test
 _NONE = -1
-_SPAN = re.compile(r"(\d+)\s*(s|m|h|d|w)")
 _MICROSECONDS = {"s": 10**6, "m": 60 * 10**6, "h": 3600 * 10**6, "d": 86400 * 10**6, "w": 7 * 86400 * 10**6}
 
 
@@ -171,7 +170,7 @@ def _after_gap(gap: str | int | None, times: npt.NDArray[np.generic], end: int, 
         return int(end)
     if isinstance(gap, int):
         return int(min(end + gap, len(times)))
-    span = _SPAN.fullmatch(gap.strip())
+    span = SPAN.fullmatch(gap)
     if span is None or kind != "timestamp":
         raise SettingsError(
             f"data.split.gap: {gap!r} is no span of time that fits the temporal column.",

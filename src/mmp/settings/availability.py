@@ -44,8 +44,8 @@ class NotYet:
         return f"{self.feature} is not available in this version yet; {self.instead}"
 
 
-OLD_MODELS = ("mmp.models.", "src.models.")
-"""Where modern-ml-pipeline 1.x kept models of its own."""
+OLD_MODELS = ("mmp.models.", "src.models.", "causalml.", "rtdl_revisiting_models.")
+"""Where modern-ml-pipeline 1.x had models that are no estimators of scikit-learn's kind."""
 
 NOT_YET = (
     NotYet("model.preset", "a preset", "name a class_path", lambda r: r.model.preset is not None),
@@ -54,7 +54,7 @@ NOT_YET = (
         "model.class_path",
         "this model of modern-ml-pipeline 1.x",
         "choose another (mmp list models)",
-        lambda r: (r.model.class_path or "").startswith(OLD_MODELS),
+        lambda r: TASKS[r.task_choice].available and (r.model.class_path or "").startswith(OLD_MODELS),
     ),
     NotYet(
         "model.hyperparameters.tuning_enabled",

@@ -16,6 +16,7 @@ from mmp.lookup import absent, did_you_mean, install_line, is_dotted, is_install
 from mmp.settings.adapters import FilesSource
 from mmp.settings.availability import OLD_MODELS, missing_features, missing_in_config
 from mmp.settings.config import Config
+from mmp.settings.data import SPAN
 from mmp.settings.document import dotted
 from mmp.settings.loaded import Loaded
 from mmp.settings.problems import Problem
@@ -197,7 +198,7 @@ def _model(recipe: Recipe) -> _Issues:
         if getattr(model.hyperparameters, block) and not model.hyperparameters.tuning_enabled:
             message = "it has no effect while tuning_enabled is false; write it under values"
             yield _Issue("hyperparameters", "warn", f"model.hyperparameters.{block}", message)
-    if model.class_path is None:
+    if model.class_path is None or not TASKS[recipe.task_choice].available:
         return
     row = find(model.class_path)
     if row is not None:
@@ -214,7 +215,7 @@ def _foreign_model(class_path: str) -> _Issues:
         if question:
             message = f"there is no model {class_path!r} ({question})"
         else:
-            line = f"; {install_line(top)}" if "not installed" in wrong else ""
+            line = f". {install_line(top)}" if "not installed" in wrong else ""
             message = f"there is no model {class_path!r}: {wrong}{line}"
         yield _Issue("model", "error", "model.class_path", message)
 
@@ -227,7 +228,7 @@ def _catalog_model(recipe: Recipe, row: ModelRow) -> _Issues:
         yield _Issue("model", "error", "model.class_path", f"{message} ({question})" if question else message)
     package = row.class_path.partition(".")[0]
     if not is_installed(package):
-        message = f"{package} is not installed; {install_line(package)}"
+        message = f"{package} is not installed. {install_line(package)}"
         yield _Issue("model", "error", "model.class_path", message)
     for block in ("values", "fixed", "tunable"):
         for name in getattr(recipe.model.hyperparameters, block):
@@ -270,8 +271,8 @@ def _early_stopping(recipe: Recipe) -> _Issues:
 
 
 def _metrics(recipe: Recipe) -> _Issues:
-    if not TASKS[recipe.task_choice].available:
-        return
+    if not TASKS[recipe.task_choice].available or (recipe.model.class_path or "").startswith(OLD_MODELS):
+        return  # what they have metrics of, they are to bring with them
     asked: list[tuple[Path_, str]] = [
         (("evaluation", "metrics", index), name) for index, name in enumerate(recipe.evaluation.metrics or ())
     ]
@@ -303,12 +304,24 @@ def _split(recipe: Recipe) -> _Issues:
                 f"it has no effect: the strategy is {split.strategy}; write `strategy: {strategy}` to use it"
             )
             yield _Issue("split", "warn", f"data.split.{column}", message)
+    yield from _gap(split)
     if split.strategy != "predefined":
         yield from _shares(split)
     needs_calibration = recipe.model.calibration.enabled or recipe.evaluation.intervals is not None
     if needs_calibration and split.calibration == 0 and split.strategy != "predefined":
         message = "its share is 0; write `calibration: 0.1` under data.split, and less for train"
         yield _Issue("split", "error", "data.split.calibration", message)
+
+
+def _gap(split: Split) -> _Issues:
+    if isinstance(split.gap, str) and SPAN.fullmatch(split.gap) is None:
+        message = (
+            f"{split.gap!r} is no span of time; write one such as 90s, 12h, 7d or 2w, or a number of rows"
+        )
+        yield _Issue("split", "error", "data.split.gap", message)
+    elif split.gap is not None and split.strategy not in ("temporal", "cross_validation"):
+        message = f"it has no effect: the strategy is {split.strategy}; write `strategy: temporal` to use it"
+        yield _Issue("split", "warn", "data.split.gap", message)
 
 
 def _shares(split: Split) -> _Issues:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from mmp.settings.base import Count, Int, Scalar, Section, Share, Text, section
+
+SPAN = re.compile(r"\s*(\d{1,6})\s*([smhdw])\s*")
+"""A span of time, as `data.split.gap` writes it: its number and its unit."""
 
 
 class Loader(Section):

@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 from pydantic_core import PydanticCustomError
 
 from mmp.settings.base import Count, Float, Scalar, Seconds, Section, Text, section
+from mmp.settings.document import scalar
 
 
 class Tunable(Section):
@@ -31,6 +32,15 @@ class Tunable(Section):
 
     description: str | None = None
     """A note to the reader."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _quoted_numbers_are_numbers(cls, given: Any) -> Any:
+        """Read the ends of a range as modern-ml-pipeline 1.x wrote them, such as '1e-5' in quotes."""
+        ends = given.get("range") if isinstance(given, dict) else None
+        if not isinstance(ends, list) or given.get("type") == "categorical":
+            return given
+        return {**given, "range": [scalar(end) if isinstance(end, str) else end for end in ends]}
 
     @model_validator(mode="after")
     def _has_values(self) -> Tunable:
