@@ -11,6 +11,7 @@ from mmp.modeling import threads
 def _plain_environment(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    monkeypatch.delenv("OPENBLAS_THREAD_TIMEOUT", raising=False)
 
 
 def test_small_tables_get_one_thread():
@@ -52,9 +53,10 @@ def test_a_containers_quota_is_read(tmp_path, files, cores):
     assert threads._cgroup_cores(tmp_path) == cores
 
 
-def test_openmp_is_told_once_and_what_the_user_set_stays(monkeypatch):
-    threads.prepare_openmp()
+def test_spinning_is_shortened_once_and_what_the_user_set_stays(monkeypatch):
+    threads.shorten_spinning()
     assert 1000 <= int(os.environ["GOMP_SPINCOUNT"]) <= 5000
+    assert 4 <= int(os.environ["OPENBLAS_THREAD_TIMEOUT"]) < 26  # OpenBLAS's least and its own default
     monkeypatch.setenv("GOMP_SPINCOUNT", "7")
-    threads.prepare_openmp()
+    threads.shorten_spinning()
     assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -13,7 +13,7 @@ from mmp import __version__
 from mmp.cli.screen import Screen
 from mmp.cli.verdict import Verdict
 from mmp.errors import EXIT_INTERRUPTED
-from mmp.modeling import lean
+from mmp.modeling import lean, threads
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,6 +45,7 @@ class Verbs(TyperGroup):
         if cmd_name not in VERBS:
             return None
         lean.enable()
+        threads.shorten_spinning()
         module = importlib.import_module(f"mmp.cli.{cmd_name}")
         verb = typer.Typer(rich_markup_mode=None, add_completion=False)
         verb.command(cmd_name, epilog=GLOBAL_FLAGS)(module.main)

@@ -1,4 +1,4 @@
-"""How many threads a fit gets, and OpenMP kept from burning a busy machine."""
+"""How many threads a fit gets, and idle ones kept from burning a busy machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from typing import Literal
 # Below this many cells a second thread costs more than it brings.
 _FEW_CELLS = 400_000
 _CGROUP = Path("/sys/fs/cgroup")
+# rounds of a loop, and the logarithm of clock ticks: microseconds both
+_SPINNING = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_THREAD_TIMEOUT": "18"}
 
 
-def prepare_openmp() -> None:
-    """Shorten how long an idle OpenMP thread spins before it sleeps.
+def shorten_spinning() -> None:
+    """Shorten how long an idle thread of OpenMP or OpenBLAS spins before it sleeps.
 
     A spinning thread takes the core from the thread it waits for as soon as another process wants
     one, which makes a fit tens of times slower; a thread that sleeps at once is slow to wake on a
-    quiet machine. The number is between the two. It must be set before an OpenMP library loads,
-    and what the environment says already is left alone.
+    quiet machine. The numbers are between the two. They must be set before the libraries load
+    (NumPy brings OpenBLAS), and what the environment says already is left alone.
     """
-    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for name, value in _SPINNING.items():
+        os.environ.setdefault(name, value)
 
 
 def choose(n_rows: int, n_features: int, setting: int | Literal["auto"] = "auto") -> int:

@@ -24,7 +24,7 @@ def engine(name: str) -> Engine:
 
 def fit(job: FitJob) -> Model:
     """Fit the estimator of a job; what the library raises comes through as it is."""
-    threads.prepare_openmp()
+    threads.shorten_spinning()
     return engine(job.row.engine).fit(job)
 
 
@@ -62,5 +62,5 @@ def load(
             f"The model was saved by an engine '{name}', which this version of mmp does not have.",
             hint="Load it with the version of mmp that wrote it.",
         )
-    threads.prepare_openmp()
+    threads.shorten_spinning()
     return engine(name).load(folder, meta, trust=trust, n_threads=n_threads or threads.cores())
