@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmp.data import files
-from mmp.data.table import ColumnSpec
+from mmp.data.table import ColumnSpec, Table
+from mmp.data.words import typed
 from mmp.errors import DataError, MissingColumnsError
 from mmp.modeling.columns import coerce, coerce_value, from_table
 
@@ -56,6 +57,7 @@ MICROSECONDS = int((MOMENT - dt.datetime(1970, 1, 1)) / dt.timedelta(microsecond
         ("boolean", 0.0, False),
         ("boolean", "true", True),
         ("boolean", "FALSE", False),
+        ("boolean", " tRuE", True),
         ("boolean", "", None),
         ("text", "a", "a"),
         ("text", "", None),
@@ -74,6 +76,9 @@ MICROSECONDS = int((MOMENT - dt.datetime(1970, 1, 1)) / dt.timedelta(microsecond
         ("timestamp", MOMENT.isoformat(), MICROSECONDS),
         ("timestamp", "2024-02-29 12:30:00.000250Z", MICROSECONDS),
         ("timestamp", "1970-01-02", 86_400_000_000),
+        ("timestamp", "1970-01-02 00:00:00 UTC", 86_400_000_000),
+        ("timestamp", "1970-01-02T00z", 86_400_000_000),
+        ("timestamp", "1970-01-02 09:00 +0900", 86_400_000_000),
         ("timestamp", dt.date(1970, 1, 2), 86_400_000_000),
         ("timestamp", pd.Timestamp(MOMENT), MICROSECONDS),
         ("timestamp", np.datetime64(MOMENT, "ns"), MICROSECONDS),
@@ -302,6 +307,27 @@ def test_what_mmp_reads_is_what_pandas_reads(cells):
     by_pandas = pd.read_csv(io.StringIO(text))
     for source in (by_pandas.to_dict("records"), pa.Table.from_pandas(by_pandas, preserve_index=False)):
         assert {name: column.to_list() for name, column in coerce(table.specs, source).items()} == ours
+
+
+WORDS = {
+    "number": r"[+-]?([0-9]{1,18}|[0-9]{1,9}\.[0-9]{0,9}|\.[0-9]{1,9})([eE][+-]?[0-9]{1,2})?",
+    "boolean": r"(?i:true|false)",
+    "time": r"(19[0-9]{2}|2024)-(0[1-9]|1[0-2])-(0[1-9]|1[0-9]|2[0-8])"
+    r"([ T]([01][0-9]|2[0-3])(:[0-5][0-9](:[0-5][0-9](\.[0-9]{1,9})?)?)?( ?(Z|z|UTC|[+-]0[0-9](:?[0-5][0-9])?))?)?",
+    "date": r"(0?[1-9]|1[0-2])/(1[3-9]|2[0-8])/2024",
+}
+
+
+@pytest.mark.parametrize("pattern", WORDS.values(), ids=WORDS)
+@quick
+@given(data=st.data())
+def test_what_the_reader_takes_for_a_value_is_coerced_to_it(pattern, data):
+    cells = data.draw(st.lists(st.from_regex(pattern, fullmatch=True), min_size=1, max_size=4))
+    column = typed("x", pa.chunked_array([[f" {cell}" for cell in cells]]))
+    table = Table.of([column], "")
+    read = from_table(table, table.specs)["x"]
+    if column.spec.kind != "text":
+        assert [coerce_value(column.spec, cell) for cell in cells] == read.to_list()
 
 
 NO_PANDAS = """

@@ -5,9 +5,10 @@ column      what is accepted beside its own type
 =========== ==================================================================================
 integer     a float or a decimal equal to an integer, text of an integer
 float       an integer, a decimal, text of a number; never an infinite value
-boolean     0 and 1, text ``true`` and ``false`` (also ``True``, ``TRUE`` …)
+boolean     0 and 1, text ``true`` and ``false`` in any case
 text        an integer, or a float equal to one, filled with zeros where training saw ``"00123"``
-timestamp   a date, ISO 8601 text or text in the column's own format; without a zone it is UTC
+timestamp   a date, ISO 8601 text (also ``… UTC`` and ``… +09``) or text in the column's own format;
+            without a zone it is UTC
 =========== ==================================================================================
 
 ``None``, NaN, NaT and pandas' NA are missing everywhere, blank text in every column but text, where
@@ -40,7 +41,8 @@ _INT64 = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _MOST_DIGITS = 4000  # Python refuses to read longer integers
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
-_BOOLEANS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_BOOLEANS = {"true": True, "false": False}
+_ZONE = re.compile(r" ?(UTC|[Zz]|[+-][0-9:]+)$")
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 _OWN_TYPES = frozenset({int, bool, str, type(None)})
@@ -161,7 +163,7 @@ def _read_boolean(spec: ColumnSpec, value: Any) -> bool | None:
         word = value.strip()
         if not word:
             return None
-        value = _BOOLEANS.get(word)
+        value = _BOOLEANS.get(word.lower())
     if isinstance(value, (bool, int, float)) and value in {0, 1}:
         return bool(value)
     raise CellError("is not true or false")
@@ -199,9 +201,14 @@ def _moment_in(text: str, time_format: str | None) -> dt.datetime:
         with contextlib.suppress(ValueError):
             return dt.datetime.strptime(text, time_format)  # noqa: DTZ007 - the caller adds the zone
     try:
-        return dt.datetime.fromisoformat(text)
+        return dt.datetime.fromisoformat(_ZONE.sub(_zone, text))
     except ValueError:
         raise CellError("is not a timestamp") from None
+
+
+def _zone(match: re.Match[str]) -> str:
+    """Write a zone as Python's reader of ISO 8601 knows it."""
+    return "Z" if match[1] in ("UTC", "Z", "z") else match[1]
 
 
 _READERS: dict[Kind, Callable[[ColumnSpec, Any], Value]] = {
