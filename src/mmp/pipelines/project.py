@@ -95,7 +95,9 @@ def start_project(path: Path, example: str) -> Project:
 
 def _contents(name: str, example: str) -> dict[str, bytes]:
     templates = files("mmp") / "templates"
-    words = {"name": name, "example": example, **_EXAMPLES[example]}
+    # JSON's text is YAML's, whatever stands in it
+    quoted = json.dumps(name, ensure_ascii=False)
+    words = {"name": name, "quoted_name": quoted, "example": example, **_EXAMPLES[example]}
     texts = {
         "README.md": "README.md",
         ".gitignore": "gitignore",

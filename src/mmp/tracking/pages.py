@@ -15,6 +15,7 @@ from urllib.request import urlopen
 
 from mmp.errors import MissingExtraError, SettingsError, TrackingError
 from mmp.lookup import install_line
+from mmp.tracking.run import interruptible
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
@@ -39,11 +40,12 @@ class Pages:
     process: subprocess.Popen[bytes] | None = None
 
     def wait(self) -> None:
-        """Wait until the process of ours ends; Ctrl-C ends it. Return at once where there is none."""
+        """Wait until Ctrl-C or SIGTERM ends the process of ours; return at once where there is none."""
         if self.process is None:
             return
         try:
-            self.process.wait()
+            with interruptible():
+                self.process.wait()
         finally:
             self.close()
 
@@ -95,15 +97,26 @@ def _started(uri: str, port: int) -> Pages:
         stderr=subprocess.DEVNULL,
     )
     pages = Pages(f"http://127.0.0.1:{port}", process)
-    end = time.monotonic() + _START_S
-    while process.poll() is None and time.monotonic() < end:
-        if _answers(f"{pages.url}/health"):
-            return pages
-        time.sleep(0.2)
+    try:
+        with interruptible():
+            if _came_up(pages):
+                return pages
+    except KeyboardInterrupt:
+        pages.close()
+        raise
     pages.close()
     raise TrackingError(
         f"MLflow's server over {uri} did not start.", hint=f"Its own words: {' '.join(command)} --port {port}"
     )
+
+
+def _came_up(pages: Pages) -> bool:
+    end = time.monotonic() + _START_S
+    while pages.process is not None and pages.process.poll() is None and time.monotonic() < end:
+        if _answers(f"{pages.url}/health"):
+            return True
+        time.sleep(0.2)
+    return False
 
 
 def _answers(url: str) -> bool:

@@ -160,7 +160,7 @@ def run(
     ActiveRun
         To log to.
     """
-    with _interruptible():
+    with interruptible():
         info = store.create_run(
             store.experiment(experiment),
             name=name,
@@ -219,7 +219,7 @@ def redact(text: str, secrets: Sequence[str] = ()) -> str:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """Let SIGTERM interrupt as Ctrl-C does, and the second of either end the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
