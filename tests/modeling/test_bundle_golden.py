@@ -117,5 +117,5 @@ def test_a_model_without_finite_answers_is_not_packaged(tmp_path):
     bundle = bundles.train(bundles.write_csv(tmp_path / "t.csv", labels="value"), task="regression")
     whole = [row for row in bundle.examples if not {None, golden.UNSEEN} & set(row.values())]
     broken = dataclasses.replace(bundle, model=_Broken(), examples=tuple(whole))
-    with pytest.raises(DataError, match="no finite answer for some rows"):
+    with pytest.raises(DataError, match="no finite answer for row 0"):
         golden.write(broken, tmp_path)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from mmp.data.table import ColumnSpec
 from mmp.errors import ArtifactError, DataError, MmpError
 from mmp.modeling import columns, engines
+from mmp.modeling.answer import answer
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
 from mmp.modeling.pipeline import FittedPipeline
 from mmp.modeling.predictions import Predictions
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.modeling.engines.base import Model
-    from mmp.modeling.pipeline import Matrix
 
     Label = int | float | bool | str
     Source: TypeAlias = pa.Table | Sequence[Mapping[str, object]]
@@ -137,18 +137,7 @@ class Bundle:
             Probabilities of the classes, or values.
         """
         typed = columns.coerce(self.inputs, source, where=where)
-        matrix = self.pipeline.matrix(typed)
-        try:
-            with np.errstate(invalid="ignore", over="ignore"):  # looked at below
-                output = self.model.predict(matrix.values)
-        except engines.engine(self.model.engine).errors() as error:
-            if np.isnan(matrix.values).any():
-                raise _unanswered(matrix, np.arange(len(matrix.values)), where) from error
-            raise
-        finite = np.isfinite(output if output.ndim == 1 else output.sum(axis=1))
-        if not finite.all():
-            raise _unanswered(matrix, np.flatnonzero(~finite), where)
-        return output
+        return answer(self.model, self.pipeline.matrix(typed), where=where)
 
     def _values(self, output: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any] | list[Any]]:
         if not self.classes:
@@ -261,22 +250,6 @@ def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection
             f"The estimator's file cannot be read by this version of {engine}: {reason}.",
             hint="Install the version that wrote it (requirements.txt beside the model), or train again.",
         ) from error
-
-
-def _unanswered(matrix: Matrix, rows: npt.NDArray[np.intp], where: str) -> DataError:
-    has_missing = np.isnan(np.take(matrix.values, rows, axis=0)).any(axis=0)
-    missing = [repr(name) for name, has in zip(matrix.names, has_missing, strict=True) if has]
-    if not missing:
-        return DataError(
-            "The model has no finite answer for some rows.",
-            hint="Look for extreme values in them, and in the target that it was trained on.",
-            where=where,
-        )
-    return DataError(
-        f"The model takes no missing values, and there are some in {', '.join(missing)}.",
-        hint="Fill them in, or train with a simple_imputer step.",
-        where=where,
-    )
 
 
 def _keys(entities: Iterable[ColumnSpec], source: Source) -> dict[str, Any]:

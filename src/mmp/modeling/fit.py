@@ -11,6 +11,7 @@ import numpy as np
 
 from mmp.errors import DataError, Finding, MmpError, SettingsError, TrainingError
 from mmp.modeling import engines, hyperparameters, threads
+from mmp.modeling.answer import missing_values
 from mmp.modeling.engines.base import FitJob, Stopping
 from mmp.modeling.target import position_of
 
@@ -137,6 +138,7 @@ def fit_model(
     """
     options = options or FitOptions()
     _check_learnable(row, target)
+    _check_missing(row, train)
     params, findings = hyperparameters.complete(row, written, library_defaults=options.library_defaults)
     _check_objective(row, params)
     _check_rounds(row, params)
@@ -189,6 +191,12 @@ def _check_learnable(row: ModelRow, target: Target) -> None:
         raise DataError(
             f"The target is {value} in every training row: there is nothing to learn.", hint=_HINT
         )
+
+
+def _check_missing(row: ModelRow, train: Matrix) -> None:
+    """Refuse what the catalog knows cannot be fitted; an estimator outside it says so itself."""
+    if row.parameters and not row.handles_nulls and np.isnan(train.values).any():
+        raise missing_values(train, name=row.name, where="train split")
 
 
 def _check_objective(row: ModelRow, params: Mapping[str, Any]) -> None:
@@ -310,11 +318,12 @@ def _translated(error: Exception, job: FitJob) -> MmpError:
             f"{row.name} refused the hyperparameter '{name}: {job.params[name]}': {text}",
             hint=f"Correct model.hyperparameters.values.{name}.",
         )
-    if "NaN" in text and not row.handles_nulls:
-        hint = "Add a step that fills missing values: {type: simple_imputer}."
-    else:
-        hint = "Look at the hyperparameters and at the training rows."
-    return TrainingError(f"{row.name} could not be fitted: {text}", hint=hint)
+    if "NaN" in text and np.isnan(job.train.values).any():
+        return missing_values(job.train, name=row.name, where="train split")
+    return TrainingError(
+        f"{row.name} could not be fitted: {text}",
+        hint="Look at the hyperparameters and at the training rows.",
+    )
 
 
 def _blamed(text: str, job: FitJob) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mmp.data.split import split
 from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden, pipeline
+from mmp.modeling.answer import answer
 from mmp.modeling.baseline import baseline
 from mmp.modeling.build import default_steps
 from mmp.modeling.bundle import Bundle
@@ -143,6 +144,7 @@ def train(
             note(", ".join(f"{name} {len(positions):,}" for name, positions in parts.items()))
         with steps("prepare") as note:
             prepared = _prepare(rows, parts, what, row)
+            active.log_params(record.chosen_steps(what, prepared.steps))
             note(record.steps_in_words(prepared.steps))
             note(f"{len(prepared.pipeline.names)} features for the model")
         with steps("fit") as note:
@@ -153,7 +155,8 @@ def train(
             note(record.model_in_words(row, fitted))
         with steps("evaluate") as note:
             outputs = {
-                name: fitted.model.predict(matrix.values) for name, matrix in prepared.matrices.items()
+                name: answer(fitted.model, matrix, where=f"{name} split")
+                for name, matrix in prepared.matrices.items()
             }
             metrics, undefined = _evaluate(prepared, outputs, what)
             findings.add(undefined)
