@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     from mmp.settings.recipe import Recipe
     from mmp.tracking.run import ActiveRun
 
+_MLFLOW_TYPES = {
+    "integer": "long",
+    "float": "double",
+    "boolean": "boolean",
+    "text": "string",
+    "timestamp": "datetime",
+}
 _LIBRARIES = ("numpy", "pyarrow", "scikit-learn", "xgboost", "lightgbm", "catboost", "mlflow")
 
 
@@ -103,6 +110,13 @@ def parameters(recipe: Recipe) -> dict[str, Any]:
     return dict(_flat(written, ""))
 
 
+def chosen_steps(recipe: Recipe, steps: Sequence[Any]) -> dict[str, Any]:
+    """Return the steps that were chosen where a recipe writes none, under the key that would write them."""
+    if recipe.preprocessor is not None and recipe.preprocessor.steps is not None:
+        return {}
+    return {"preprocessor.steps": [step.model_dump(mode="json", exclude_defaults=True) for step in steps]}
+
+
 def _flat(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, inner in value.items():
         if isinstance(inner, dict):
@@ -134,14 +148,14 @@ def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config]
             "dataset.digest": found.digest,
         }
     )
-    columns = [{"name": name, "type": kind, "required": True} for name, kind in found.schema]
+    columns = [{"name": name, "type": _MLFLOW_TYPES[kind], "required": True} for name, kind in found.schema]
     active.log_dataset(
         Dataset(
             name=Path(table.source).name,
             digest=found.digest[:36],
             source_type="local",
             source=json.dumps({"uri": table.source}, ensure_ascii=False),
-            schema=json.dumps({"mmp_schema": columns}, ensure_ascii=False),
+            schema=json.dumps({"mlflow_colspec": columns}, ensure_ascii=False),
             profile=json.dumps({"num_rows": found.n_rows, "num_columns": found.n_columns}),
         )
     )
