@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 
@@ -124,6 +126,17 @@ def test_what_the_library_refuses_is_an_error_of_training(project, mmp):
     assert "nope" in outcome.error["message"]
     (run,) = runs()
     assert (run.status, run.tags["mmp.error.code"]) == ("FAILED", "training")
+
+
+@pytest.mark.parametrize("kilobytes", [60, 1000])
+def test_no_room_for_the_store_or_the_model_is_no_bug(project, kilobytes):
+    change = "model.hyperparameters.values.n_estimators=3000"
+    command = f"ulimit -f {kilobytes}; exec {sys.executable} -m mmp train -r quick.yaml --set {change}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 6, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "error: The" in done.stderr
+    assert [run.status for run in runs()] == ([] if kilobytes == 60 else ["FAILED"])
 
 
 def test_a_reader_that_goes_away_fails_nothing(project):

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.errors import TrackingError
 from mmp.tracking.stores.base import (
+    EXPERIMENT_TAGS,
     RUN_NAME,
     RUN_USER,
     Dataset,
@@ -107,6 +108,10 @@ class SqliteStore(RunFiles):
         db.execute(
             "UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
             (f"{self.artifact_root.rstrip('/')}/{experiment_id}", experiment_id),
+        )
+        db.executemany(
+            "INSERT INTO experiment_tags (key, value, experiment_id) VALUES (?, ?, ?)",
+            [(key, value, experiment_id) for key, value in EXPERIMENT_TAGS.items()],
         )
         return experiment_id
 
@@ -373,21 +378,33 @@ def create(path: Path, known: str, artifact_root: str) -> None:
         The revision.
     artifact_root : str
         Where the default experiment keeps its files.
+
+    Raises
+    ------
+    TrackingError
+        Where it cannot be written.
     """
     script = (SCHEMAS / f"{known}.sql").read_text(encoding="utf-8")
+    try:
+        with closing(sqlite3.connect(path, isolation_level=None)) as db:
+            _write_first(db, script, known, artifact_root)
+    except sqlite3.Error as error:
+        raise _unusable(path, error) from error
+
+
+def _write_first(db: sqlite3.Connection, script: str, known: str, artifact_root: str) -> None:
     now = _now_ms()
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.executescript(f"BEGIN; {script}")
-        db.execute("INSERT INTO alembic_version VALUES (?)", (known,))
-        db.execute(
-            "INSERT INTO workspaces (name, description)"
-            " VALUES ('default', 'Default workspace for legacy resources')"
-        )
-        db.execute(
-            "INSERT INTO experiments VALUES (0, 'Default', ?, 'active', ?, ?, 'default')",
-            (f"{artifact_root.rstrip('/')}/0", now, now),
-        )
-        db.execute("COMMIT")
+    db.executescript(f"BEGIN; {script}")
+    db.execute("INSERT INTO alembic_version VALUES (?)", (known,))
+    db.execute(
+        "INSERT INTO workspaces (name, description)"
+        " VALUES ('default', 'Default workspace for legacy resources')"
+    )
+    db.execute(
+        "INSERT INTO experiments VALUES (0, 'Default', ?, 'active', ?, ?, 'default')",
+        (f"{artifact_root.rstrip('/')}/0", now, now),
+    )
+    db.execute("COMMIT")
 
 
 def database_uri(path: Path) -> str:
