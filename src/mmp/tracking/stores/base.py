@@ -22,6 +22,9 @@ _Entry = TypeVar("_Entry")
 RUN_NAME = "mlflow.runName"
 RUN_USER = "mlflow.user"
 
+EXPERIMENT_TAGS = {"mlflow.experimentKind": "custom_model_development"}
+"""What new experiments get: MLflow's pages then open on runs and metrics, not on chat traces."""
+
 # MLflow's own limits (mlflow.utils.validation): a store that is lenient where the next is strict
 # would make a recipe that works here fail there.
 MAX_KEY = 250

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote, urlsplit
 from mmp.errors import MissingExtraError, TrackingError
 from mmp.lookup import install_line
 from mmp.tracking.stores.base import (
+    EXPERIMENT_TAGS,
     RUN_NAME,
     Dataset,
     Metric,
@@ -97,7 +98,7 @@ class ClientStore(RunFiles):
             found = self._client.get_experiment_by_name(name)
             if found is None:
                 try:
-                    return str(self._client.create_experiment(name, location))
+                    return str(self._client.create_experiment(name, location, tags=EXPERIMENT_TAGS))
                 except MlflowException as error:
                     if error.error_code != "RESOURCE_ALREADY_EXISTS":
                         raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
 from mmp.tracking.stores.base import (
+    EXPERIMENT_TAGS,
     RUN_NAME,
     RUN_USER,
     Batch,
@@ -81,7 +82,8 @@ class RestStore(RunFiles):
         """Return the id of an experiment, which is created where there is none."""
         found = self._find_experiment(name)
         if found is None:
-            body = {"name": name}
+            tags = [{"key": key, "value": value} for key, value in EXPERIMENT_TAGS.items()]
+            body: dict[str, Any] = {"name": name, "tags": tags}
             if self.artifact_root:
                 body["artifact_location"] = f"{self.artifact_root.rstrip('/')}/{quote(name, safe='')}"
             try:
