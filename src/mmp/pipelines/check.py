@@ -38,7 +38,7 @@ class Checked:
 def check(
     recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = None, read_data: bool = True
 ) -> Checked:
-    """Check a recipe against its config and its table, as `train` would, up to the split.
+    """Check a recipe against its config and its table, as `train` would, up to the estimator's fit.
 
     Parameters
     ----------
@@ -87,25 +87,19 @@ def _check_data(
     recipe: Loaded[Recipe], config: Loaded[Config], data: str | None, findings: tuple[Finding, ...]
 ) -> Checked:
     # in here, because settings alone are checked without loading Arrow and NumPy
-    from mmp.data.split import split
     from mmp.evaluation.evaluate import requests
+    from mmp.pipelines.prepare import in_words, prepare, split_rows
     from mmp.pipelines.rows import labelled_rows, read_table
 
     what = recipe.value
     table = read_table(what, config.value, data)
     rows = labelled_rows(table, what)
     requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
-    splits = split(
-        rows.table,
-        what.data.split,
-        task=what.task_choice,
-        target=rows.target_spec.name,
-        seed=what.evaluation.random_state,
-    )
-    parts = ", ".join(f"{name} {len(part):,}" for name, part in vars(splits).items() if len(part))
+    parts, row = split_rows(rows, what), model_row(what)
+    prepared = prepare(rows, parts, what, row)
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
-        f"{len(rows.features)} features, target {rows.describe_target()}; {parts}; "
-        f"{model_row(what).class_path}"
+        f"{len(rows.features)} features, target {rows.describe_target()}; {in_words(parts)}; "
+        f"{row.class_path} on {len(prepared.pipeline.names)} columns"
     )
     return Checked(("settings", "data"), summary, (*findings, *rows.findings))

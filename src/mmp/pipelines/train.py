@@ -7,18 +7,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmp.data.split import split
 from mmp.evaluation.evaluate import by_split, evaluate, requests
-from mmp.modeling import golden, pipeline
+from mmp.modeling import golden
 from mmp.modeling.answer import answer
 from mmp.modeling.baseline import baseline
-from mmp.modeling.build import default_steps
 from mmp.modeling.bundle import Bundle
-from mmp.modeling.columns import from_table, take
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.pipelines import record
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.model import MODEL_FOLDER
+from mmp.pipelines.prepare import in_words, prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.steps import Steps
 from mmp.tracking import artifacts, manifest
@@ -26,17 +24,15 @@ from mmp.tracking.run import run
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
     import numpy as np
     import numpy.typing as npt
 
     from mmp.catalog.models import ModelRow
     from mmp.errors import Finding
-    from mmp.modeling.columns import Columns
     from mmp.modeling.fit import Fitted
-    from mmp.modeling.pipeline import FittedPipeline, Matrix
-    from mmp.modeling.target import Target
+    from mmp.pipelines.prepare import Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
     from mmp.settings.config import Config
@@ -140,10 +136,10 @@ def train(
             requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
             note(f"{len(rows.features)} features, target {rows.describe_target()}")
         with steps("split") as note:
-            parts = _split(rows, what)
-            note(", ".join(f"{name} {len(positions):,}" for name, positions in parts.items()))
+            parts = split_rows(rows, what)
+            note(in_words(parts))
         with steps("prepare") as note:
-            prepared = _prepare(rows, parts, what, row)
+            prepared = prepare(rows, parts, what, row)
             active.log_params(record.chosen_steps(what, prepared.steps))
             note(record.steps_in_words(prepared.steps))
             note(f"{len(prepared.pipeline.names)} features for the model")
@@ -186,55 +182,7 @@ def train(
     )
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    """The rows of each part as the estimator takes them, and what made them so."""
-
-    steps: Sequence[Any]
-    pipeline: FittedPipeline
-    training: Columns
-    matrices: Mapping[str, Matrix]
-    targets: Mapping[str, Target]
-
-
-def _split(rows: Rows, recipe: Recipe) -> dict[str, npt.NDArray[np.int64]]:
-    """Return the positions of each part that has rows."""
-    splits = split(
-        rows.table,
-        recipe.data.split,
-        task=recipe.task_choice,
-        target=rows.target_spec.name,
-        seed=recipe.evaluation.random_state,
-    )
-    return {name: positions for name, positions in vars(splits).items() if len(positions)}
-
-
-def _prepare(
-    rows: Rows, parts: Mapping[str, npt.NDArray[np.int64]], recipe: Recipe, row: ModelRow
-) -> _Prepared:
-    """Fit the steps on the training rows, and put every part through them."""
-    columns = from_table(rows.table, rows.features)
-    training = take(columns, parts["train"])
-    targets = {name: rows.target.take(positions) for name, positions in parts.items()}
-    steps = recipe.preprocessor.steps if recipe.preprocessor else None
-    if steps is None:
-        steps = default_steps(rows.features, training, model=row)
-    fitted, matrix = pipeline.fit(
-        steps,
-        training,
-        rows.features,
-        targets["train"],
-        seed=recipe.evaluation.random_state,
-        dtype=row.matrix_dtype,
-        native_categories=row.native_categories,
-    )
-    if matrix.rows is not None:
-        targets["train"] = targets["train"].take(matrix.rows)
-    others = {name: fitted.matrix(take(columns, part)) for name, part in parts.items() if name != "train"}
-    return _Prepared(steps, fitted, training, {"train": matrix, **others}, targets)
-
-
-def _fit(prepared: _Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
+def _fit(prepared: Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
     model, stopping = recipe.model, recipe.model.early_stopping
     validation = None
     if "validation" in prepared.matrices:
@@ -259,7 +207,7 @@ def _fit(prepared: _Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
 
 
 def _evaluate(
-    prepared: _Prepared, outputs: Mapping[str, npt.NDArray[np.float64]], recipe: Recipe
+    prepared: Prepared, outputs: Mapping[str, npt.NDArray[np.float64]], recipe: Recipe
 ) -> tuple[Metrics, list[Finding]]:
     """Return the metrics of each part, and what could not be computed of the default ones.
 
@@ -285,7 +233,7 @@ def _evaluate(
 
 def _bundle(
     rows: Rows,
-    prepared: _Prepared,
+    prepared: Prepared,
     fitted: Fitted,
     outputs: Mapping[str, npt.NDArray[np.float64]],
     metrics: Metrics,

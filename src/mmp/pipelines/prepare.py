@@ -1,0 +1,112 @@
+"""From labelled rows to what the estimator takes: the split, and the steps fitted on its training rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mmp.data.split import split
+from mmp.modeling import pipeline
+from mmp.modeling.build import default_steps
+from mmp.modeling.columns import from_table, take
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from mmp.catalog.models import ModelRow
+    from mmp.modeling.columns import Columns
+    from mmp.modeling.pipeline import FittedPipeline, Matrix
+    from mmp.modeling.target import Target
+    from mmp.pipelines.rows import Rows
+    from mmp.settings.recipe import Recipe
+
+    Parts = Mapping[str, npt.NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The rows of each part as the estimator takes them, and what made them so.
+
+    Parameters
+    ----------
+    steps : sequence of step settings
+        Those of the recipe, or those that were chosen.
+    pipeline : FittedPipeline
+        From columns to the matrix.
+    training : Columns
+        The training rows before the steps.
+    matrices, targets : mapping of str to Matrix, Target
+        By part.
+    """
+
+    steps: Sequence[Any]
+    pipeline: FittedPipeline
+    training: Columns
+    matrices: Mapping[str, Matrix]
+    targets: Mapping[str, Target]
+
+
+def split_rows(rows: Rows, recipe: Recipe) -> Parts:
+    """Return the positions of each part that has rows.
+
+    Raises
+    ------
+    DataError
+        Where the rows cannot be divided as the recipe says.
+    """
+    splits = split(
+        rows.table,
+        recipe.data.split,
+        task=recipe.task_choice,
+        target=rows.target_spec.name,
+        seed=recipe.evaluation.random_state,
+    )
+    return {name: positions for name, positions in vars(splits).items() if len(positions)}
+
+
+def in_words(parts: Parts) -> str:
+    """Return how many rows each part has."""
+    return ", ".join(f"{name} {len(positions):,}" for name, positions in parts.items())
+
+
+def prepare(rows: Rows, parts: Parts, recipe: Recipe, row: ModelRow) -> Prepared:
+    """Fit the steps on the training rows, and put every part through them.
+
+    Parameters
+    ----------
+    rows : Rows
+        All of them.
+    parts : mapping of str to ndarray of int64
+        Positions by part, ``train`` among them.
+    recipe : Recipe
+        Names the steps and the seed.
+    row : ModelRow
+        Says what the estimator can take.
+
+    Raises
+    ------
+    DataError, SettingsError
+        Where a step does not fit its columns.
+    """
+    columns = from_table(rows.table, rows.features)
+    training = take(columns, parts["train"])
+    targets = {name: rows.target.take(positions) for name, positions in parts.items()}
+    steps = recipe.preprocessor.steps if recipe.preprocessor else None
+    if steps is None:
+        steps = default_steps(rows.features, training, model=row)
+    fitted, matrix = pipeline.fit(
+        steps,
+        training,
+        rows.features,
+        targets["train"],
+        seed=recipe.evaluation.random_state,
+        dtype=row.matrix_dtype,
+        native_categories=row.native_categories,
+    )
+    if matrix.rows is not None:
+        targets["train"] = targets["train"].take(matrix.rows)
+    others = {name: fitted.matrix(take(columns, part)) for name, part in parts.items() if name != "train"}
+    return Prepared(steps, fitted, training, {"train": matrix, **others}, targets)
