@@ -226,11 +226,14 @@ def test_a_damaged_archive_and_a_damaged_parquet_file(project, mmp):
 
 
 def test_all_problems_of_a_file_are_said_at_once(project, mmp):
-    text = RECIPE.replace("XGBClassifier", "XGBClasifier").replace("loader:", "loadr:")
+    text = (
+        RECIPE.replace("XGBClassifier", "XGBClasifier").replace("loader:", "loadr:").replace("name", "nam", 1)
+    )
     (project / "recipe.yaml").write_text(text + "evaluation: {metrics: [acuracy], random_state: x}\n")
     outcome = mmp("train", "-r", "recipe.yaml")
     assert outcome.code == 2
     for words in (
+        "did you mean 'name'",
         "recipe.yaml:4",
         "XGBClasifier",
         "recipe.yaml:7",

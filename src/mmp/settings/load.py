@@ -242,8 +242,9 @@ class _Draft:
 
     def _further(self) -> list[Problem]:
         """Check what is whole of a recipe that is not, so that names are reported with the rest."""
-        broken = [problem.key for problem in self.problems]
-        recipe, removed = largest_part(Recipe, self.data, broken)
+        # no check asks for the name, so that its absence need not hide the rest
+        broken = [problem.key for problem in self.problems if problem.key != ("name",)]
+        recipe, removed = largest_part(Recipe, {**self.data, "name": "unnamed"}, broken)
         if recipe is None:
             return []
         return [
