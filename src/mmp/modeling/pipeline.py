@@ -100,6 +100,15 @@ class FittedPipeline:
         """Names of the features."""
         return tuple(name for name, _ in self.features)
 
+    @cached_property
+    def origins(self) -> tuple[tuple[str, ...], ...]:
+        """Names of the inputs that each feature is made of, directly or through other variables."""
+        made = {spec.name: (spec.name,) for spec in self.inputs}
+        for op in self.ops:
+            of = tuple(dict.fromkeys(name for source in op.sources for name in made[source]))
+            made.update(dict.fromkeys(op.targets, of))
+        return tuple(made[variable] for _, variable in self.features)
+
     def matrix(self, columns: Columns) -> Matrix:
         """Compute the features of any number of rows.
 

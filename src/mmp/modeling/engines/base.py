@@ -97,6 +97,8 @@ class Model(ABC):
         The last round that predictions use, from 0, where the fit stopped early.
     history : mapping of str to tuple of float
         ``validation_<metric>``, in the library's words, by round. Not saved.
+    fitted : ndarray of float64 or None
+        What `predict` gives for the training rows, where the library has it from fitting. Not saved.
     """
 
     engine: ClassVar[str]
@@ -106,6 +108,7 @@ class Model(ABC):
     threads: int = 1
     best_iteration: int | None = None
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    fitted: npt.NDArray[np.float64] | None = None
 
     def predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Predict every row by itself: its answer does not depend on what stands beside it.
@@ -127,6 +130,35 @@ class Model(ABC):
         if not len(values):
             return np.empty((0, self.n_classes) if self.n_classes else (0,))
         return np.ascontiguousarray(self._predict(values))
+
+    def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return what the model says before its link function, of shape (n_rows, n_scores).
+
+        A booster of two classes has one score, the log-odds of the second; where there is no link
+        function, scores are the predictions.
+        """
+        return self.predict(values).reshape(len(values), -1)
+
+    def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+        """Share the scores of each row out among the features, exactly, as SHAP values.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_rows, n_features)
+            The matrix, C-order.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_scores, n_features + 1), or None
+            The last one is the base value, the score of a row of which nothing is known; all of them
+            sum to the score. None where the library has no contributions of its own.
+
+        References
+        ----------
+        Lundberg, S. M. et al. (2020). From local explanations to global understanding with explainable
+        AI for trees. Nature Machine Intelligence, 2.
+        """
+        return None
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the estimator's own files into a folder and return, for JSON, what `load` wants to know."""

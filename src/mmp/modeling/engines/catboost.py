@@ -36,6 +36,24 @@ class CatBoostModel(Model):
         output = self.booster.predict(data, prediction_type=kind, thread_count=self._threads_for(values))
         return np.asarray(output, np.float64)
 
+    def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the raw values of the formula."""
+        data, threads = _features(values, self.categorical), self._threads_for(values)
+        raw = self.booster.predict(data, prediction_type="RawFormulaVal", thread_count=threads)
+        return np.asarray(raw, np.float64).reshape(len(values), -1)
+
+    def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the booster's own contributions to its raw values, in the order of the matrix."""
+        parts = self.booster.get_feature_importance(
+            library("catboost").Pool(_features(values, self.categorical)),
+            type="ShapValues",
+            thread_count=self._threads_for(values),
+        ).reshape(len(values), -1, self.n_features + 1)
+        theirs = [*_numeric(self.n_features, self.categorical), *self.categorical, self.n_features]
+        ordered = np.empty(parts.shape)
+        ordered[:, :, theirs] = parts
+        return ordered
+
     def _save(self, folder: Path) -> dict[str, Any]:
         # when and as what it was trained is no part of a model: one seed gives the same bytes
         metadata = self.booster.get_metadata()
@@ -119,11 +137,15 @@ def _features(values: npt.NDArray[Any], categorical: tuple[int, ...]) -> Any:
     values = np.ascontiguousarray(values, np.float32)
     if not categorical:
         return values
-    numeric = [position for position in range(values.shape[1]) if position not in categorical]
+    numeric = _numeric(values.shape[1], categorical)
     return library("catboost").FeaturesData(
         num_feature_data=np.ascontiguousarray(values[:, numeric]) if numeric else None,
         cat_feature_data=_as_bytes(values[:, categorical]),
     )
+
+
+def _numeric(n_features: int, categorical: tuple[int, ...]) -> list[int]:
+    return [position for position in range(n_features) if position not in categorical]
 
 
 def _as_bytes(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.object_]:

@@ -36,6 +36,16 @@ class LightGBMModel(Model):
             return both_classes(output)
         return np.asarray(output, np.float64)
 
+    def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the raw scores."""
+        raw = self.booster.predict(values, raw_score=True, num_threads=self._threads_for(values))
+        return np.asarray(raw, np.float64).reshape(len(values), -1)
+
+    def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the booster's own contributions to its raw scores."""
+        parts = self.booster.predict(values, pred_contrib=True, num_threads=self._threads_for(values))
+        return np.asarray(parts, np.float64).reshape(len(values), -1, self.n_features + 1)
+
     def _save(self, folder: Path) -> dict[str, Any]:
         (folder / _FILE).write_bytes(self.booster.model_to_string().encode("utf-8"))
         return {}

@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 _FILE = "model.npz"
+_ARRAYS = ("coefficients", "intercepts", "center")
 _BLOCK = 8192  # rows whose columns stay in the cache
 
 
 @dataclass(frozen=True, eq=False)
 class LinearModel(Model):
-    """Coefficients of shape (n_outputs, n_features) and intercepts of shape (n_outputs,)."""
+    """Coefficients of shape (n_outputs, n_features), intercepts of shape (n_outputs,), the mean row."""
 
     engine = "linear"
     coefficients: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     intercepts: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    center: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         blocks = range(0, len(values), _BLOCK)
@@ -50,8 +52,18 @@ class LinearModel(Model):
             scores += weights[:, None] * column
         return scores
 
+    def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the linear scores."""
+        return self._scores(values).T
+
+    def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return what each feature adds by being other than in the mean training row."""
+        parts = self.coefficients * (values - self.center)[:, None, :]
+        base = self.intercepts + self.coefficients @ self.center
+        return np.concatenate((parts, np.tile(base[:, None], (len(values), 1, 1))), axis=2)
+
     def _save(self, folder: Path) -> dict[str, Any]:
-        write_arrays(folder / _FILE, {"coefficients": self.coefficients, "intercepts": self.intercepts})
+        write_arrays(folder / _FILE, {name: getattr(self, name) for name in _ARRAYS})
         return {}
 
 
@@ -63,8 +75,15 @@ def fit(job: FitJob) -> LinearModel:
     n_classes = job.target.n_classes
     if n_classes and len(estimator.classes_) < n_classes:
         coefficients, intercepts = _widened(coefficients, intercepts, estimator.classes_, n_classes)
+    with np.errstate(over="ignore"):
+        center = job.train.values.mean(axis=0, dtype=np.float64)
     return LinearModel(
-        n_classes, coefficients.shape[1], job.threads, coefficients=coefficients, intercepts=intercepts
+        n_classes,
+        coefficients.shape[1],
+        job.threads,
+        coefficients=coefficients,
+        intercepts=intercepts,
+        center=center,
     )
 
 
@@ -74,11 +93,7 @@ def load(
     """Read the coefficients."""
     arrays = read_arrays(folder / _FILE)
     return LinearModel(
-        meta["n_classes"],
-        meta["n_features"],
-        n_threads,
-        coefficients=arrays["coefficients"],
-        intercepts=arrays["intercepts"],
+        meta["n_classes"], meta["n_features"], n_threads, **{name: arrays[name] for name in _ARRAYS}
     )
 
 

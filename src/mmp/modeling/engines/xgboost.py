@@ -34,10 +34,23 @@ class XGBoostModel(Model):
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         self.booster.set_param({"nthread": self._threads_for(values)})
-        output = self.booster.inplace_predict(values)
-        if self.n_classes == 2 and output.ndim == 1:
-            return both_classes(output)
-        return np.asarray(output, np.float64)
+        return _probabilities(self.booster.inplace_predict(values), self.n_classes)
+
+    def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the margins."""
+        margins = self.booster.inplace_predict(values, predict_type="margin")
+        return np.asarray(margins, np.float64).reshape(len(values), -1)
+
+    def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Return the booster's own contributions to its margins."""
+        n_threads = self._threads_for(values)
+        self.booster.set_param({"nthread": n_threads})
+        types = self.booster.feature_types
+        rows = library("xgboost").DMatrix(
+            values, feature_types=types, enable_categorical=types is not None, nthread=n_threads
+        )
+        parts = self.booster.predict(rows, pred_contribs=True, strict_shape=True)
+        return np.asarray(parts, np.float64)
 
     def _save(self, folder: Path) -> dict[str, Any]:
         self.booster.save_model(folder / _FILE)
@@ -53,6 +66,10 @@ def fit(job: FitJob) -> XGBoostModel:
     watched, seen = [], {}  # type: list[Any], dict[str, dict[str, list[float]]]
     if job.validation:
         watched = [(_dmatrix(*job.validation, params, ref=train), "validation")]
+    callbacks: list[Any] = [_reporter(job.on_iteration)] if job.on_iteration else []
+    answers: list[npt.NDArray[Any]] = []
+    if not job.stopping:  # behind the best round there are trees that no prediction uses
+        callbacks.append(_keeper(answers, train))
     booster = xgboost.train(
         params,
         train,
@@ -60,7 +77,7 @@ def fit(job: FitJob) -> XGBoostModel:
         evals=watched,
         evals_result=seen,
         early_stopping_rounds=job.stopping.rounds if job.stopping else None,
-        callbacks=[_reporter(job.on_iteration)] if job.on_iteration else None,
+        callbacks=callbacks,
         verbose_eval=False,
     )
     best = booster.best_iteration if job.stopping else None
@@ -70,6 +87,7 @@ def fit(job: FitJob) -> XGBoostModel:
         job.threads,
         best,
         {f"validation_{name}": tuple(values) for name, values in seen.get("validation", {}).items()},
+        _probabilities(answers[0], job.target.n_classes) if answers else None,
         booster=booster if best is None else booster[: best + 1],
     )
 
@@ -85,6 +103,13 @@ def load(
 def errors() -> tuple[type[Exception], ...]:
     """Return what XGBoost raises."""
     return library("xgboost").core.XGBoostError, ValueError, TypeError
+
+
+def _probabilities(output: npt.NDArray[Any], n_classes: int) -> npt.NDArray[np.float64]:
+    """Return the probability of each of two classes too, or numbers as they are."""
+    if n_classes == 2 and output.ndim == 1:
+        return both_classes(output)
+    return np.asarray(output, np.float64)
 
 
 def _native(job: FitJob) -> dict[str, Any]:
@@ -144,3 +169,14 @@ def _reporter(report: Callable[[int, Mapping[str, float]], None]) -> Any:
             return False
 
     return Reporter()
+
+
+def _keeper(answers: list[npt.NDArray[Any]], train: Any) -> Any:
+    """Return what keeps the answers for the training rows, which boosting has summed up on its way."""
+
+    class Keeper(library("xgboost").callback.TrainingCallback):  # type: ignore[misc]
+        def after_training(self, model: Any) -> Any:
+            answers.append(model.predict(train))
+            return model
+
+    return Keeper()
