@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 
 import pytest
 from tests.commands import Outcome
 
 SETTINGS = {"MMP_CONFIG", "APP_ENV", "MMP_TRUST", "NO_COLOR"}
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
+
+
+# A shell without job control starts background jobs with Ctrl-C ignored, and processes inherit that:
+# tests that interrupt one would wait in vain.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

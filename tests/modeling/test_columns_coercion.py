@@ -83,7 +83,7 @@ MICROSECONDS = int((MOMENT - dt.datetime(1970, 1, 1)) / dt.timedelta(microsecond
         ("timestamp", pd.Timestamp(MOMENT), MICROSECONDS),
         ("timestamp", np.datetime64(MOMENT, "ns"), MICROSECONDS),
         ("timestamp", pd.NaT, None),
-        ("timestamp", np.datetime64("NaT"), None),
+        ("timestamp", np.datetime64("NaT", "us"), None),
     ],
 )
 def test_a_cell_is_read(kind, value, expected):
