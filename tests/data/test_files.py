@@ -316,6 +316,12 @@ def test_parquet_types(write, array, kind, expected):
     assert table.spec("x").has_nulls == (None in expected)
 
 
+def test_a_decimal_becomes_the_nearest_float(write):
+    cells = [Decimal(unscaled).scaleb(-2) for unscaled in range(-5000, 5000, 7)]
+    column = read(write("t.parquet", pa.table({"x": pa.array(cells, pa.decimal128(12, 2))}))).arrow.column("x")
+    assert column.to_pylist() == [float(cell) for cell in cells]
+
+
 @pytest.mark.parametrize(
     ("array", "check"),
     [
