@@ -63,9 +63,10 @@ def fitted(name, kind, params, *, stop=False, threads=2, weights=None):
         {},
         {"n_estimators": 40, "max_depth": 3, "subsample": 0.7, "reg_alpha": 0.5, "learning_rate": 0.4},
         {"n_estimators": 30, "tree_method": "approx", "max_bin": 32, "colsample_bytree": 0.5},
+        {"n_estimators": 20, "num_parallel_tree": 3, "colsample_bynode": 0.5, "grow_policy": "lossguide"},
         {"n_estimators": 15, "booster": "dart", "rate_drop": 0.3},
     ],
-    ids=["defaults", "usual", "approx", "dart"],
+    ids=["defaults", "usual", "approx", "forests", "dart"],
 )
 def test_xgboost_gives_its_own_estimators_numbers(kind, stop, params):
     import xgboost
@@ -79,10 +80,18 @@ def test_xgboost_gives_its_own_estimators_numbers(kind, stop, params):
     theirs.fit(values[TRAIN], target[TRAIN], eval_set=watched, verbose=False)
     expected = theirs.predict(values) if kind == "regression" else theirs.predict_proba(values)
     np.testing.assert_array_equal(model.predict(values), expected.astype(np.float64))
+    if model.fitted is not None:
+        np.testing.assert_array_equal(model.fitted, model.predict(values[TRAIN]))
     if stop:
         assert model.best_iteration == theirs.best_iteration
         ((name, history),) = theirs.evals_result()["validation_0"].items()
         assert model.history == {f"validation_{name}": tuple(history)}
+
+
+def test_xgboost_remembers_what_it_answers_for_the_training_rows():
+    model, values = fitted("XGB", "binary", {"n_estimators": 5})
+    np.testing.assert_array_equal(model.fitted, model.predict(values[TRAIN]))
+    assert fitted("XGB", "binary", {"n_estimators": 5}, stop=True)[0].fitted is None
 
 
 @every_target

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from mmp.modeling.pipeline import Matrix
 
 
-def answer(model: Model, matrix: Matrix, *, where: str = "") -> npt.NDArray[np.float64]:
+def answer(
+    model: Model, matrix: Matrix, *, where: str = "", known: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
     """Return the model's output for every row.
 
     Parameters
@@ -31,6 +33,8 @@ def answer(model: Model, matrix: Matrix, *, where: str = "") -> npt.NDArray[np.f
         Any rows.
     where : str
         What the rows are, for messages.
+    known : ndarray, optional
+        What `model.predict` gives for these rows, where somebody has it already.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def answer(model: Model, matrix: Matrix, *, where: str = "") -> npt.NDArray[np.f
     """
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # looked at below
-            output = model.predict(matrix.values)
+            output = model.predict(matrix.values) if known is None else known
     except engines.engine(model.engine).errors() as error:
         if np.isnan(matrix.values).any():
             raise missing_values(matrix, where=where) from error

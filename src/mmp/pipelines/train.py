@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from mmp.catalog.models import ModelRow
     from mmp.errors import Finding
+    from mmp.modeling.engines.base import Model
     from mmp.modeling.fit import Fitted
+    from mmp.modeling.pipeline import Matrix
     from mmp.pipelines.prepare import Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
@@ -150,10 +152,7 @@ def train(
             active.log_history(fitted.model.history)
             note(record.model_in_words(row, fitted))
         with steps("evaluate") as note:
-            outputs = {
-                name: answer(fitted.model, matrix, where=f"{name} split")
-                for name, matrix in prepared.matrices.items()
-            }
+            outputs = _predict(fitted.model, prepared.matrices)
             metrics, undefined = _evaluate(prepared, outputs, what)
             findings.add(undefined)
             active.log_metrics(by_split(metrics))
@@ -204,6 +203,15 @@ def _fit(prepared: Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
         validation=validation,
         options=options,
     )
+
+
+def _predict(model: Model, matrices: Mapping[str, Matrix]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return what the model says of each part; of the training rows it may have said it already."""
+    known = {"train": model.fitted}
+    return {
+        name: answer(model, matrix, where=f"{name} split", known=known.get(name))
+        for name, matrix in matrices.items()
+    }
 
 
 def _evaluate(

@@ -68,7 +68,8 @@ def fit(job: FitJob) -> XGBoostModel:
         watched = [(_dmatrix(*job.validation, params, ref=train), "validation")]
     callbacks: list[Any] = [_reporter(job.on_iteration)] if job.on_iteration else []
     answers: list[npt.NDArray[Any]] = []
-    if not job.stopping:  # behind the best round there are trees that no prediction uses
+    # behind a best round stand trees that no prediction uses, and DART weighs its trees anew in every round
+    if not job.stopping and params.get("booster") != "dart":
         callbacks.append(_keeper(answers, train))
     booster = xgboost.train(
         params,
