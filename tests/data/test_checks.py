@@ -145,6 +145,11 @@ REFUSED = {
     "constant": (with_feature(NOISE * 2, [2.5] * N), "regression", "is 2.5 in every row"),
     "text": (with_feature(NOISE * 2), "regression", "is text, not a number"),
     "boolean": (with_feature(NOISE * 2, CLASSES > 0), "regression", "is boolean, not a number"),
+    "thousands": (
+        with_feature(NOISE, [f"{1000 + n:,}" if n > 5 else str(n) for n in range(len(NOISE))]),
+        "regression",
+        "is text, not a number. One of its values is '1,006'",
+    ),
     "quantity": (with_feature(NOISE * 2, VALUE), "classification", "400 different numbers with fractions"),
     "ids": (with_feature(NOISE * 2, np.arange(N)), "classification", "400 classes in 400 rows"),
     "time": (with_feature(NOISE * 2, pa.array(np.arange(N), pa.timestamp("s"))), "classification", "is a timestamp"),

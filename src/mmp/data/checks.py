@@ -146,7 +146,7 @@ def check(table: Table, roles: Roles, *, task: str, levels: Mapping[str, str] | 
     levels = _known(levels or {})
     if roles.target is not None:
         _refuse_target(table, roles.target, task)
-    _refuse_infinite(table, [*roles.features, *([roles.target] if roles.target else [])])
+    _refuse_infinite(table, roles)
     found = [
         _at_level(finding, levels) for finding in (*table.findings, *_findings(table, roles, task, levels))
     ]
@@ -227,9 +227,12 @@ def _refuse_number_target(table: Table, name: str) -> None:
     spec, column = table.spec(name), table.arrow.column(name).chunk(0)
     if spec.kind not in ("integer", "float"):
         why = next((f" {finding.message}" for finding in table.findings if finding.column == name), "")
+        if spec.kind == "text" and not why:
+            why = f" One of its values is {_odd_word(column.dictionary)!r}."
+        kind = "a timestamp" if spec.kind == "timestamp" else spec.kind
         raise DataError(
-            f"The target {name!r} is {spec.kind}, not a number.{why}",
-            hint="Write task_choice: classification, or mend the values that are no numbers.",
+            f"The target {name!r} is {kind}, not a number.{why}",
+            hint="Write task_choice: classification, choose another target, or mend the values.",
         )
     if _is_constant(column):
         raise DataError(
@@ -237,12 +240,19 @@ def _refuse_number_target(table: Table, name: str) -> None:
         )
 
 
+def _odd_word(words: pa.StringArray) -> str:
+    """Return a word that is no number, the first one where each could be, cut to 40 characters."""
+    odd = words.filter(pc.match_substring_regex(words, "[^0-9.eE+-]"))
+    return str((odd if len(odd) else words)[0])[:40]
+
+
 def _is_whole(numbers: pa.Array) -> bool:
     floats = values(numbers)
     return bool((floats == np.floor(floats)).all())
 
 
-def _refuse_infinite(table: Table, names: Sequence[str]) -> None:
+def _refuse_infinite(table: Table, roles: Roles) -> None:
+    names = [*roles.features, *([roles.target] if roles.target else [])]
     counts = {
         name: pc.sum(pc.is_inf(table.arrow.column(name))).as_py()
         for name in names
@@ -253,7 +263,8 @@ def _refuse_infinite(table: Table, names: Sequence[str]) -> None:
         described = ", ".join(f"{name!r} ({n} rows)" for name, n in infinite.items())
         raise DataError(
             f"Infinite values in {described}: no library learns from them alike.",
-            hint="Replace them in the source, or leave the column out of feature_columns.",
+            hint="Replace them in the source, or leave out "
+            + ("those rows." if roles.target in infinite else "the column, by feature_columns."),
         )
 
 

@@ -98,7 +98,7 @@ def _target_predictor(column: pa.Array, target: Sampled) -> str | None:
     )
     if explained < _NEARLY_ALL:
         return None
-    return f"gives the target {target.name!r} almost alone ({explained:.1%} of it); is it known in time?"
+    return f"gives {explained:.1%} of the target {target.name!r} alone, as what is known only later does"
 
 
 def _sorted_rows(column: pa.Array) -> npt.NDArray[np.int64]:
