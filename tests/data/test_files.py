@@ -404,3 +404,15 @@ def test_reading_imports_no_pandas(write, tmp_path):
         command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": source}
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_text_of_digits_of_several_widths_takes_no_integer_for_a_value(tmp_path):
+    from mmp.errors import DataError
+    from mmp.modeling.columns import coerce
+
+    (tmp_path / "t.csv").write_text("id\n007\n12\n")
+    spec = read(str(tmp_path / "t.csv")).spec("id")
+    assert spec.digits == 0
+    with pytest.raises(DataError, match="leading zeros"):
+        coerce([spec], [{"id": 7}])
+    assert coerce([spec], [{"id": "007"}])["id"].to_list() == ["007"]

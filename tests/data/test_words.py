@@ -133,9 +133,9 @@ def test_the_last_value_counts_as_the_first(tmp_path):
     assert read(tmp_path, *words, " 3").spec("x").kind == "integer"
 
 
-def test_digits_of_one_width(tmp_path):
+def test_digits_of_one_width_and_of_several(tmp_path):
     assert read(tmp_path, "00123", "10115", "NA").spec("x").digits == 5
-    assert read(tmp_path, "00123", "1011").spec("x").digits is None
+    assert read(tmp_path, "00123", "1011").spec("x").digits == 0
     assert digits(pa.array([], pa.string())) is None
 
 

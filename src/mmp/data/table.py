@@ -39,7 +39,8 @@ class ColumnSpec:
         Whether the training table had missing values here.
     digits : int or None
         For text whose every value is that many decimal digits (``"00123"``): an integer that a
-        reader made of it is filled back with zeros.
+        reader made of it is filled back with zeros. 0 for digits of several widths with leading
+        zeros among them, where nobody can fill back: an integer is refused.
     time_format : str or None
         For timestamps: the ``strptime`` format of the text they came from, where it is not ISO 8601.
     """

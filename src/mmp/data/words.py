@@ -87,18 +87,21 @@ def typed(name: str, words: pa.ChunkedArray) -> TypedColumn:
 
 
 def digits(words: pa.StringArray) -> int | None:
-    """Return how many digits every word consists of, or None where one is something else.
+    """Return how many digits every word has: 0 where zeros lead and widths differ, None where one is no digits.
 
     Examples
     --------
     >>> import pyarrow as pa
-    >>> digits(pa.array(["007", "120"])), digits(pa.array(["7", "120"])), digits(pa.array(["x07"]))
-    (3, None, None)
+    >>> digits(pa.array(["007", "120"])), digits(pa.array(["07", "120"])), digits(pa.array(["x07"]))
+    (3, 0, None)
     """
     lengths = values(pc.binary_length(words))
-    if not len(lengths) or lengths.min() != lengths.max() or not _all(words, _DIGITS):
+    if not len(lengths) or not _all(words, _DIGITS):
         return None
-    return int(lengths[0])
+    if lengths.min() == lengths.max():
+        return int(lengths[0])
+    lead = values(pc.starts_with(words, "0")) & (lengths > 1)
+    return 0 if lead.any() else None
 
 
 def _cast(words: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray | None:

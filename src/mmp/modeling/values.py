@@ -178,6 +178,8 @@ def _read_text(spec: ColumnSpec, value: Any) -> str | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         raise CellError("is not text")
+    if spec.digits == 0:
+        raise CellError("has lost its leading zeros if it had any; read the column as text")
     return str(value).zfill(spec.digits or 0)
 
 
