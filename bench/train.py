@@ -2,12 +2,15 @@
 
     python bench/train.py [--sizes 10k,200k,1m] [--repeats 5] [--only startup,train,noise]
 
-Prints a table of medians and ratios; saves them as JSON under bench/out.
+Prints a table of medians and ratios; saves them as JSON under bench/out. CPU is user and system time of a
+process and the children it waited for, memory the peak of the largest of them. The machine should be
+quiet: `noise` brings busy neighbours of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import compileall
 import json
 import multiprocessing
 import os
@@ -17,15 +20,30 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
 DATA = HERE / "data"
 ROWS = {"10k": 10_000, "200k": 200_000, "1m": 1_000_000}
+FITS = {"8k": 8_000, "200k": 200_000}
+# what decides between runs, and a setting that would have every start compile mmp anew
+UNSET = {
+    "GOMP_SPINCOUNT",
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "OPENBLAS_THREAD_TIMEOUT",
+    "PYTHONDONTWRITEBYTECODE",
+}
+ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
 RECIPE = HERE / "recipes" / "churn_xgboost.yaml"
 BARS = {
     "mmp --help": 8.0,
@@ -36,8 +54,8 @@ BARS = {
     "train 200k": 0.6,
     "train 1m": 0.7,
     "train 1m, peak memory": 0.65,
-    "fit beside two busy processes": 4.0,
-    "fit when quiet, against the default": 1.3,
+    **dict.fromkeys((f"fit {size}, two busy neighbours / quiet" for size in FITS), 4.0),
+    **dict.fromkeys((f"fit {size}, quiet / library's default" for size in FITS), 1.3),
 }
 
 
@@ -50,12 +68,12 @@ class Cost:
     peak_mib: float
 
 
-def measure(command: list[str], folder: Path, **environment: str) -> Cost:
+def measure(command: list[str], folder: Path) -> Cost:
     start = time.perf_counter()
     log = folder / "last.log"
     with log.open("wb") as output:
         child = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **environment}
+            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=ENVIRONMENT
         )
         _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
@@ -85,7 +103,7 @@ def row(name: str, ours: float, theirs: float, unit: str) -> dict[str, Any]:
     ratio, bar = ours / theirs, BARS.get(name)
     verdict = "" if bar is None else ("ok" if ratio <= bar else "MISSED")
     limit = f"<= {bar}x" if bar else ""
-    print(f"{name:<38} {ours:>9.3f} {theirs:>9.3f} {unit:<4} {ratio:>7.2f}x {limit:>9} {verdict}")
+    print(f"{name:<42} {ours:>9.3f} {theirs:>9.3f} {unit:<4} {ratio:>7.2f}x {limit:>9} {verdict}")
     return {"name": name, "ours": ours, "reference": theirs, "unit": unit, "ratio": ratio, "bar": bar}
 
 
@@ -136,53 +154,77 @@ def train(mmp: str, size: str, folder: Path, repeats: int) -> list[dict[str, Any
     ]
 
 
-def spin(until: float) -> None:
-    while time.time() < until:
+# One fit as the library does it on all cores, and one as mmp does it; both print their seconds.
+FIT = """
+import sys, time
+import numpy as np
+from mmp.catalog.models import find
+from mmp.modeling import engines, lean, threads
+from mmp.modeling.engines.base import FitJob
+from mmp.modeling.pipeline import Matrix
+from mmp.modeling.target import Target
+
+n_rows, whose = int(sys.argv[1]), sys.argv[2]
+lean.enable()
+values = np.random.default_rng(0).normal(size=(n_rows, 18)).astype(np.float32)
+codes = (values[:, 0] + values[:, 1] * values[:, 2] > 0).astype(np.int32)
+params = {"n_estimators": 200, "max_depth": 6, "learning_rate": 0.1}
+if whose == "mmp":
+    threads.shorten_spinning()
+xgboost = lean.library("xgboost")
+start = time.perf_counter()
+if whose == "mmp":
+    target = Target("classification", codes, (0, 1), 1)
+    matrix = Matrix(values, tuple(map(str, range(18))))
+    engines.fit(FitJob(find("XGBClassifier"), params, matrix, target, threads=threads.choose(*values.shape)))
+else:
+    rounds = params.pop("n_estimators")
+    data = xgboost.QuantileDMatrix(values, codes)
+    xgboost.train(params | {"objective": "binary:logistic"}, data, rounds)
+print(time.perf_counter() - start)
+"""
+
+
+def spin() -> None:
+    while True:
         sum(range(10_000))
 
 
-def fit_seconds(spin_count: str | None, repeats: int) -> float:
-    """Wall seconds of a fit of 8,000 rows on two threads, in a process of its own."""
-    code = (
-        "import sys, time; sys.modules['sklearn'] = None\n"
-        "import numpy as np, xgboost\n"
-        "X = np.random.default_rng(0).normal(size=(8000, 18)).astype('f4'); y = (X[:, 0] > 0).astype('f4')\n"
-        "d = xgboost.QuantileDMatrix(X, y, nthread=2)\n"
-        "p = dict(nthread=2, max_depth=6, objective='binary:logistic')\n"
-        "t = time.perf_counter(); xgboost.train(p, d, 200); print(time.perf_counter() - t)\n"
-    )
-    environment = {
-        key: value for key, value in os.environ.items() if key not in {"GOMP_SPINCOUNT", "OMP_NUM_THREADS"}
-    }
-    if spin_count:
-        environment["GOMP_SPINCOUNT"] = spin_count
-    seconds = [
-        float(
-            subprocess.run(
-                [sys.executable, "-c", code], env=environment, capture_output=True, check=True
-            ).stdout
-        )
-        for _ in range(repeats)
-    ]
-    return statistics.median(seconds)
+def fit_seconds(whose: str, n_rows: int) -> float:
+    """Wall seconds of a fit in a process of its own."""
+    command = [sys.executable, "-c", FIT, str(n_rows), whose]
+    return float(subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, check=True).stdout)
 
 
-def noise(repeats: int) -> list[dict[str, Any]]:
-    from mmp.modeling.threads import SPIN_COUNT
-
-    default, quiet = fit_seconds(None, repeats), fit_seconds(str(SPIN_COUNT), repeats)
-    neighbours = [multiprocessing.Process(target=spin, args=(time.time() + 300,)) for _ in range(2)]
-    for neighbour in neighbours:
-        neighbour.start()
+@contextmanager
+def neighbours(number: int) -> Iterator[None]:
+    """Keep processes busy meanwhile."""
+    busy = [multiprocessing.Process(target=spin, daemon=True) for _ in range(number)]
+    for process in busy:
+        process.start()
     try:
-        busy, busy_default = fit_seconds(str(SPIN_COUNT), repeats), fit_seconds(None, 1)
+        yield
     finally:
-        for neighbour in neighbours:
-            neighbour.terminate()
+        for process in busy:
+            process.terminate()
+            process.join()
+
+
+def noise(size: str, repeats: int) -> list[dict[str, Any]]:
+    """Fit alone and beside two busy processes, as mmp does it and as the library does by itself."""
+    seconds: dict[str, list[float]] = {"mmp": [], "library": [], "mmp, busy": []}
+    for _ in range(repeats):
+        seconds["library"].append(fit_seconds("library", FITS[size]))
+        seconds["mmp"].append(fit_seconds("mmp", FITS[size]))
+        with neighbours(2):
+            seconds["mmp, busy"].append(fit_seconds("mmp", FITS[size]))
+    with neighbours(2):
+        default_busy = fit_seconds("library", FITS[size])  # once: it may take a minute
+    quiet, default, busy = (statistics.median(seconds[key]) for key in ("mmp", "library", "mmp, busy"))
     return [
-        row("fit when quiet, against the default", quiet, default, "s"),
-        row("fit beside two busy processes", busy, quiet, "s"),
-        row("the same with libgomp's default", busy_default, default, "s"),
+        row(f"fit {size}, quiet / library's default", quiet, default, "s"),
+        row(f"fit {size}, two busy neighbours / quiet", busy, quiet, "s"),
+        row(f"fit {size}, the library's, the same", default_busy, default, "s"),
     ]
 
 
@@ -200,9 +242,11 @@ def main() -> None:
         raise SystemExit(
             "mmp is not installed here; run `make demo` first, then .venv/bin/python bench/train.py"
         )
+    for place in find_spec("mmp").submodule_search_locations:
+        compileall.compile_dir(place, quiet=2)
     folder = OUT / f"work-{os.getpid()}"
     folder.mkdir(parents=True)
-    print(f"{'':<38} {'mmp':>9} {'reference':>9}")
+    print(f"{'':<42} {'mmp':>9} {'reference':>9} {'':<4} {'ratio':>8} {'bar':>9}")
     rows: list[dict[str, Any]] = []
     try:
         if "startup" in parts:
@@ -213,7 +257,8 @@ def main() -> None:
     finally:
         shutil.rmtree(folder)
     if "noise" in parts:
-        rows += noise(chosen.repeats)
+        for size in FITS:
+            rows += noise(size, chosen.repeats)
     libraries = ("mmp", "xgboost-cpu", "mlflow", "scikit-learn", "pandas", "pyarrow")
     machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
     versions = {name: version(name) for name in libraries}
