@@ -316,9 +316,19 @@ def test_parquet_types(write, array, kind, expected):
     assert table.spec("x").has_nulls == (None in expected)
 
 
+def test_columns_that_are_text_by_name(write):
+    source = write("t.csv", "a,b,n\n01/02/2024,1.50,1\n13/02/2024,NA,2\n")
+    assert rows(read(source, texts=["a", "b", "elsewhere"])) == [
+        {"a": "01/02/2024", "b": "1.50", "n": 1},
+        {"a": "13/02/2024", "b": None, "n": 2},
+    ]
+
+
 def test_a_decimal_becomes_the_nearest_float(write):
     cells = [Decimal(unscaled).scaleb(-2) for unscaled in range(-5000, 5000, 7)]
-    column = read(write("t.parquet", pa.table({"x": pa.array(cells, pa.decimal128(12, 2))}))).arrow.column("x")
+    column = read(write("t.parquet", pa.table({"x": pa.array(cells, pa.decimal128(12, 2))}))).arrow.column(
+        "x"
+    )
     assert column.to_pylist() == [float(cell) for cell in cells]
 
 

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from mmp.data.buffers import one_chunk
 from mmp.data.names import refuse_bad_names, require, same_columns
-from mmp.data.table import Table
+from mmp.data.table import Table, TypedColumn
 from mmp.data.words import MISSING, typed
 from mmp.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from pathlib import Path
 
 _DELIMITERS = (",", ";", "\t", "|")
@@ -42,7 +43,9 @@ class _Dialect:
     has_rows: bool
 
 
-def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> Table:
+def read(
+    paths: Sequence[Path], columns: Sequence[str] | None, source: str, texts: Collection[str] = ()
+) -> Table:
     """Read CSV files of the same columns as one table.
 
     Parameters
@@ -53,11 +56,13 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
         The columns to read, all for None.
     source : str
         What the user called it.
+    texts : collection of str
+        Columns that are text whatever their words look like.
 
     Returns
     -------
     Table
-        Each column typed by all of its words in all files.
+        Each other column typed by all of its words in all files.
 
     Raises
     ------
@@ -79,7 +84,12 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
     table = pa.concat_tables(parts)
     words = dict(zip(wanted, table.columns, strict=True))
     del parts, table  # so that each column's words are freed as soon as they are read
-    return Table.of([typed(name, words.pop(name)) for name in wanted], source)
+    read_as = {name: _text_column if name in texts else typed for name in wanted}
+    return Table.of([read_as[name](name, words.pop(name)) for name in wanted], source)
+
+
+def _text_column(name: str, words: pa.ChunkedArray) -> TypedColumn:
+    return TypedColumn.of(name, one_chunk(words.dictionary_encode()))
 
 
 def _dialect(path: Path) -> _Dialect:

@@ -12,15 +12,21 @@ from mmp.errors import SourceError
 from mmp.lookup import did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 __all__ = ["read", "select", "take"]
 
-_READERS = {".csv": delimited.read, ".csv.gz": delimited.read, ".parquet": parquet.read}
-_SUFFIXES = ", ".join(_READERS)
+_SUFFIXES = (".csv", ".csv.gz", ".parquet")
+_LISTED = ", ".join(_SUFFIXES)
 
 
-def read(source: str, *, base_path: str = ".", columns: Sequence[str] | None = None) -> Table:
+def read(
+    source: str,
+    *,
+    base_path: str = ".",
+    columns: Sequence[str] | None = None,
+    texts: Collection[str] = (),
+) -> Table:
     r"""Read a table from files.
 
     Parameters
@@ -33,6 +39,8 @@ def read(source: str, *, base_path: str = ".", columns: Sequence[str] | None = N
         Where a relative source starts.
     columns : sequence of str, optional
         The columns to read, in this order; all where it is left out.
+    texts : collection of str
+        Columns of a CSV file that are text whatever their words look like; they need not be there.
 
     Returns
     -------
@@ -61,7 +69,9 @@ def read(source: str, *, base_path: str = ".", columns: Sequence[str] | None = N
         raise SourceError(
             f"{source} holds CSV and Parquet files.", hint=f"Name one kind by a glob: {source}/*.csv"
         )
-    return _READERS[suffixes.pop()](paths, columns, source)
+    if suffixes == {".parquet"}:
+        return parquet.read(paths, columns, source)
+    return delimited.read(paths, columns, source, texts)
 
 
 def _paths(source: str, base: Path) -> list[Path]:
@@ -76,7 +86,7 @@ def _paths(source: str, base: Path) -> list[Path]:
         paths = [_file(path, source)]
         where = source
     if not paths:
-        raise SourceError(f"{where} has no file that ends in {_SUFFIXES}.")
+        raise SourceError(f"{where} has no file that ends in {_LISTED}.")
     if not Path(source).is_absolute():
         _refuse_outside(paths, base)
     return paths
@@ -86,7 +96,7 @@ def _file(path: Path, source: str) -> Path:
     if "://" in source:
         raise SourceError(
             f"{source} is not a file of this machine, and only such can be read.",
-            hint=f"Copy it here; a source ends in {_SUFFIXES}, or is a directory or a glob of such files.",
+            hint=f"Copy it here; a source ends in {_LISTED}, or is a directory or a glob of such files.",
         )
     if not path.exists():
         folder = path.parent
@@ -97,7 +107,7 @@ def _file(path: Path, source: str) -> Path:
             f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or "Check the path."
         )
     if _suffix(path) is None:
-        raise SourceError(f"{path} cannot be read: its name ends in none of {_SUFFIXES}.")
+        raise SourceError(f"{path} cannot be read: its name ends in none of {_LISTED}.")
     return path
 
 
@@ -108,7 +118,7 @@ def _readable(paths: Iterable[Path]) -> list[Path]:
 
 
 def _suffix(path: Path) -> str | None:
-    return next((suffix for suffix in _READERS if path.name.lower().endswith(suffix)), None)
+    return next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), None)
 
 
 def _refuse_outside(paths: Iterable[Path], base: Path) -> None:

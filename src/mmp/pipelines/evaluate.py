@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mmp.data import checks, files
+from mmp.data import checks
 from mmp.errors import SettingsError
 from mmp.evaluation.evaluate import evaluate as metrics_of
 from mmp.modeling.columns import coerce
 from mmp.modeling.target import Target, encode_known
 from mmp.pipelines.model import load_model
 from mmp.pipelines.steps import Steps
-from mmp.settings.sources import source_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +89,7 @@ def evaluate(
         bundle = logged.bundle
         note(f"{logged.run.name}, {bundle.class_path}")
     with steps("read") as note:
-        table = files.read(source_path(data), columns=[spec.name for spec in (*bundle.inputs, bundle.target)])
+        table = logged.read(data, [spec.name for spec in (*bundle.inputs, bundle.target)])
         labelled, n_null = checks.drop_null_target(table, bundle.target.name)
         note(
             f"{table.n_rows:,} rows from {table.source}"

@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mmp.data import files
 from mmp.errors import Finding
+from mmp.settings.sources import source_path
 from mmp.tracking import artifacts, manifest
 from mmp.tracking.run import resolve_run
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mmp.data.table import ColumnSpec, Table
     from mmp.modeling.bundle import Bundle
     from mmp.settings.config import Config
     from mmp.tracking.stores.base import RunRecord, Store
@@ -38,6 +43,21 @@ class LoggedModel:
     bundle: Bundle
     run: RunRecord
     findings: tuple[Finding, ...]
+
+    def read(self, source: str, columns: Sequence[str] | None = None) -> Table:
+        """Read a table for the model, which knows what its columns are.
+
+        A small file may look like less than it is: three of the dates that were ambiguous in training
+        may fit one format, and of the words among the numbers there may be none. What was text is
+        text again, and times come in the format that they had.
+        """
+        bundle = self.bundle
+        texts = [spec.name for spec in (*bundle.inputs, *bundle.entities, bundle.target) if _as_words(spec)]
+        return files.read(source_path(source), columns=columns, texts=texts)
+
+
+def _as_words(spec: ColumnSpec) -> bool:
+    return spec.time_format is not None or (spec.kind == "text" and not spec.digits)
 
 
 def load_model(ref: str, config: Config) -> LoggedModel:

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmp.data import files
 from mmp.errors import DataError
 from mmp.pipelines.model import load_model
-from mmp.settings.sources import source_path
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +60,7 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
     """
     logged = load_model(ref, config)
     if rows.lower().endswith(_TABLES):
-        source: pa.Table | list[dict[str, Any]] = files.read(source_path(rows)).arrow
+        source: pa.Table | list[dict[str, Any]] = logged.read(rows).arrow
         single = False
     else:
         value = _parsed(rows)

@@ -1,0 +1,65 @@
+"""A row is answered the same alone as among all, whatever a file of one row makes its columns look like."""
+
+from __future__ import annotations
+
+import csv
+
+import pytest
+from tests.tables import recipe
+
+from mmp.pipelines.evaluate import evaluate
+from mmp.pipelines.predict import predict
+from mmp.pipelines.train import train
+from mmp.settings.load import load_config, load_recipe
+
+HEADER = [
+    "either date", "american date", "mostly numbers", "mostly true", "version", "padded", "any width", "id", "answer",
+]  # fmt: skip
+N_ROWS = 120
+
+
+def row(n):
+    day, month = 1 + n % 28, 1 + n % 12
+    return [
+        f"{day:02d}/{month:02d}/2024" if n % 2 else f"2024-{month:02d}-{day:02d}",
+        f"{month:02d}/{day:02d}/2024",
+        "unknown" if n % 40 == 39 else f"{n % 6 / 4:.2f}",
+        ("True", "False", "perhaps")[n % 3],
+        ("1.10", "1.1", "2", "rc")[n % 4],
+        f"{n % 9:04d}",
+        "0" * (n % 3) + str(n % 7),
+        f"1e{n}" if n else "first",
+        ("1", "2", "neither")[n % 3],
+    ]
+
+
+def write(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([HEADER, *rows])
+    return str(path)
+
+
+@pytest.fixture
+def run_id(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "all.csv", [row(n) for n in range(N_ROWS)])
+    text = recipe(
+        "slices", "classification", "xgboost.XGBClassifier", "all.csv", "answer", entities=["id"],
+        values={"n_estimators": 6, "min_child_weight": 0},
+    )  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(text)
+    return train(load_recipe("recipe.yaml"), load_config()).run_id
+
+
+def test_a_file_of_one_row_is_read_as_the_whole(run_id, tmp_path):
+    config = load_config().value
+    whole = predict(run_id, config, "all.csv").records
+    assert len({str(record["prediction"]) for record in whole}) > 1
+    for n in range(13):
+        one = write(tmp_path / "one.csv", [row(n)])
+        assert predict(run_id, config, one).records == [whole[n]], row(n)
+
+
+def test_labels_are_read_as_the_model_knows_them(run_id, tmp_path):
+    numbers = write(tmp_path / "numbers.csv", [row(n) for n in range(30) if n % 3 < 2])
+    assert evaluate(run_id, load_config().value, data=numbers).n_rows == 20
