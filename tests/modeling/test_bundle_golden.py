@@ -13,6 +13,7 @@ from mmp.errors import DataError
 from mmp.modeling import golden
 from mmp.modeling.baseline import describe
 from mmp.modeling.columns import coerce, column_of
+from mmp.settings.steps import STEP_MODELS
 
 
 class _Known:
@@ -102,6 +103,20 @@ def test_equal_seeds_give_equal_rows(tmp_path):
     first, second = bundles.train(path), bundles.train(path)
     assert first.examples == second.examples
     assert bundles.train(path, seed=4).examples != first.examples
+
+
+@pytest.mark.parametrize("encoder", ["ordinal_encoder", "one_hot_encoder"])
+def test_a_model_that_refuses_unseen_categories_is_not_asked_for_them(encoder, tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text(
+        "city,size,label\n" + "".join(f"{'abc'[n % 3]},{n * 7 % 11},{n % 2}\n" for n in range(60))
+    )
+    steps = [STEP_MODELS[encoder](type=encoder, handle_unknown="error")]
+    bundle = bundles.train(path, entities=(), steps=steps)
+    assert {row["city"] for row in bundle.examples} <= {"a", "b", "c", None}
+    golden.write(bundle, tmp_path)
+    with pytest.raises(DataError, match="'d' was not seen in training"):
+        bundle.predict([{"city": "d", "size": 1}])
 
 
 class _Broken:

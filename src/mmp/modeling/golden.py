@@ -33,6 +33,7 @@ N_ROWS: Final = 32
 UNSEEN: Final = "a category never seen"
 _NULL_SHARE: Final = 0.1
 _UNSEEN_ROW, _NULL_ROW = 1, 2  # nothing but unseen categories, nothing but nulls
+_DARING: Final = ((True, True), (True, False), (False, True), (False, False))  # nulls, unseen categories
 _ATTEMPTS: Final = 20
 _TOLERANCE: Final = 1e-6
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -54,26 +55,37 @@ def with_examples(bundle: Bundle, training: Columns, *, seed: int) -> Bundle:
     Returns
     -------
     Bundle
-        With `N_ROWS` examples; nulls are among them unless the model refuses nulls.
+        With `N_ROWS` examples; nulls and unseen categories are among them unless the model refuses
+        them.
     """
-    examples = draw(bundle, training, seed=seed)
-    try:
-        bundle.predict(examples)
-    except DataError:
-        examples = draw(bundle, training, seed=seed, nulls=False)
+    for nulls, unseen in _DARING:
+        examples = draw(bundle, training, seed=seed, nulls=nulls, unseen=unseen)
+        if _answers(bundle, examples):
+            break
     return replace(bundle, examples=examples)
 
 
-def draw(bundle: Bundle, training: Columns, *, seed: int, nulls: bool = True) -> tuple[dict[str, Any], ...]:
+def _answers(bundle: Bundle, rows: tuple[dict[str, Any], ...]) -> bool:
+    try:
+        bundle.predict(rows)
+    except DataError:
+        return False
+    return True
+
+
+def draw(
+    bundle: Bundle, training: Columns, *, seed: int, nulls: bool = True, unseen: bool = True
+) -> tuple[dict[str, Any], ...]:
     """Draw rows in served form: JSON values, timestamps as text.
 
-    None is a row of `training`. Only where nothing but booleans is known of a row, and all their
-    combinations occur in training, that cannot be; such a row tells of nobody.
+    None is a row of `training`. Only where nothing is known of a row but booleans, or categories
+    beside which the model takes no others, and all their combinations occur in training, that
+    cannot be; such a row tells of nobody.
     """
     rng = np.random.default_rng(seed)
     summaries = bundle.baseline["features"]
     known = {spec.name: _Known(spec, summaries[spec.name], training[spec.name]) for spec in bundle.inputs}
-    rows = [_draw_row(known, position, rng, nulls=nulls) for position in range(N_ROWS)]
+    rows = [_draw_row(known, position, rng, nulls=nulls, unseen=unseen) for position in range(N_ROWS)]
     return tuple(
         {spec.name: _synthetic_key(spec, position) for spec in bundle.entities}
         | {spec.name: _served(spec, row[spec.name]) for spec in bundle.inputs}
@@ -152,10 +164,10 @@ class _Known:
         value = int(rng.integers(low // unit, high // unit, endpoint=True)) * unit
         return coerce_value(self.spec, _served(self.spec, value))
 
-    def beyond(self, step: int) -> Value:
-        """Return a value that training did not have, None for booleans."""
+    def beyond(self, step: int, *, unseen: bool) -> Value:
+        """Return a value that training did not have, None where there is none to take."""
         if self.spec.kind == "text":
-            return UNSEEN
+            return UNSEEN if unseen else None
         if (high := self.summary.get("max")) is None:
             return None
         unit = _DAY if self.spec.kind == "timestamp" else max(1, abs(high) // 1000)
@@ -177,18 +189,18 @@ class _Known:
 
 
 def _draw_row(
-    inputs: Mapping[str, _Known], position: int, rng: np.random.Generator, *, nulls: bool
+    inputs: Mapping[str, _Known], position: int, rng: np.random.Generator, *, nulls: bool, unseen: bool
 ) -> dict[str, Value]:
     for _ in range(_ATTEMPTS):
         row = {name: known.draw(rng) for name, known in inputs.items()}
         if nulls:
             share = 1.0 if position == _NULL_ROW else _NULL_SHARE
             row |= {name: None for name in inputs if rng.random() < share}
-        if position == _UNSEEN_ROW:
+        if unseen and position == _UNSEEN_ROW:
             row |= {name: UNSEEN for name, known in inputs.items() if known.spec.kind == "text"}
         if not _trained_on(row, inputs):
             return row
-    outside = {name: known.beyond(position) for name, known in inputs.items()}
+    outside = {name: known.beyond(position, unseen=unseen) for name, known in inputs.items()}
     return row | {name: value for name, value in outside.items() if value is not None}
 
 
