@@ -7,6 +7,7 @@ import csv
 import pytest
 from tests.tables import recipe
 
+from mmp.errors import DataError
 from mmp.pipelines.evaluate import evaluate
 from mmp.pipelines.predict import predict
 from mmp.pipelines.train import train
@@ -58,6 +59,20 @@ def test_a_file_of_one_row_is_read_as_the_whole(run_id, tmp_path):
     for n in range(13):
         one = write(tmp_path / "one.csv", [row(n)])
         assert predict(run_id, config, one).records == [whole[n]], row(n)
+
+
+def test_a_directory_is_read_and_what_is_no_rows_is_named(run_id, tmp_path):
+    config = load_config().value
+    (tmp_path / "parts").mkdir()
+    write(tmp_path / "parts" / "a.csv", [row(n) for n in range(3)])
+    write(tmp_path / "parts" / "b.csv", [row(n) for n in range(3, 5)])
+    assert predict(run_id, config, "parts").records == predict(run_id, config, "all.csv").records[:5]
+    for text, says in {
+        "new.xlsx": "--input is no JSON: 'new.xlsx'",
+        "": "--input is not JSON: Expecting",
+    }.items():
+        with pytest.raises(DataError, match=says):
+            predict(run_id, config, text)
 
 
 def test_labels_are_read_as_the_model_knows_them(run_id, tmp_path):

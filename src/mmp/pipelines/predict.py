@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mmp.settings.config import Config
 
 _TABLES = (".csv", ".csv.gz", ".parquet")
+_HINT = """Pass an object like '{"age": 31}', a list of them, or a .json, .csv or .parquet file."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
     config : Config
         Where runs are.
     rows : str
-        A JSON object, a list of objects, or a ``.json``, ``.csv``, ``.csv.gz`` or ``.parquet`` file.
+        A JSON object, a list of objects, a ``.json``, ``.csv``, ``.csv.gz`` or ``.parquet`` file, or a
+        directory of tables.
 
     Raises
     ------
@@ -59,13 +61,14 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
         Run, model or rows are not as needed.
     """
     logged = load_model(ref, config)
-    if rows.lower().endswith(_TABLES):
+    is_table = rows.lower().endswith(_TABLES) or _is_directory(rows)
+    if is_table:
         source: pa.Table | list[dict[str, Any]] = logged.read(rows).arrow
         single = False
     else:
         value = _parsed(rows)
         single, source = isinstance(value, dict), value if isinstance(value, list) else [value]
-    predictions = logged.bundle.predict(source, where=rows if rows.lower().endswith(_TABLES) else "")
+    predictions = logged.bundle.predict(source, where=rows if is_table else "")
     return Predicted(logged.run.run_id, predictions.records(), single, logged.findings)
 
 
@@ -77,16 +80,24 @@ def _parsed(rows: str) -> Any:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as error:
-        raise DataError(
-            f"{where} is not JSON: {error}.",
-            hint="""Pass an object like '{"age": 31}', a list of them, or a .json, .csv or .parquet file.""",
-        ) from error
+        looks_like_json = text.lstrip()[:1] in ("{", "[", "")
+        message = (
+            f"{where} is not JSON: {error}." if looks_like_json else f"{where} is no JSON: {text[:60]!r}."
+        )
+        raise DataError(message, hint=_HINT) from error
     objects = value if isinstance(value, list) else [value]
     if not all(isinstance(row, dict) for row in objects):
         raise DataError(f"{where} must be a JSON object or a list of objects.", hint="One object is one row.")
     if not objects:
         raise DataError(f"{where} holds no rows.", hint="One object is one row.")
     return value
+
+
+def _is_directory(rows: str) -> bool:
+    try:
+        return bool(rows.strip()) and Path(rows).is_dir()
+    except (OSError, ValueError):  # JSON can be too long for a path
+        return False
 
 
 def _text(path: Path) -> str:
