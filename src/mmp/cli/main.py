@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 VERBS = {
     "init": "start a project that trains at once",
+    "get-config": "write a commented config",
+    "get-recipe": "write a commented recipe, for a model or from a table",
     "validate": "check a recipe, a config and their table without fitting",
+    "plan": "what a training would do",
     "train": "train, evaluate, package and log a model",
     "evaluate": "evaluate a logged model on new labelled data",
     "predict": "predict without a server",
@@ -46,7 +49,7 @@ class Verbs(TyperGroup):
             return None
         lean.enable()
         threads.shorten_spinning()
-        module = importlib.import_module(f"mmp.cli.{cmd_name}")
+        module = importlib.import_module(f"mmp.cli.{cmd_name.replace('-', '_')}")
         verb = typer.Typer(rich_markup_mode=None, add_completion=False)
         verb.command(cmd_name, epilog=GLOBAL_FLAGS)(module.main)
         return typer.main.get_command(verb)

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from mmp.cli import options
+from mmp.cli.screen import Screen, columns, to_json
+
+if TYPE_CHECKING:
+    from mmp.pipelines.plan import Parameter, Plan, PlannedStep
+
+_MOST_FEATURES = 4
+
+
+def main(
+    ctx: typer.Context,
+    recipe: options.Recipe,
+    config: options.Config = None,
+    data: options.Data = None,
+    params: options.Params = None,
+    changes: options.Set = None,
+) -> None:
+    """Show what a training would do: rows, columns, parts, steps, every parameter, what is written where."""
+    from mmp.pipelines.plan import plan
+    from mmp.settings.load import load_config, load_recipe
+
+    screen: Screen = ctx.obj
+    options.refuse_parameters(params)
+    where = load_config(config)
+    what = load_recipe(recipe, overrides=changes or (), environment=where.surroundings)
+    planned = plan(what, where, data=data)
+    screen.findings([*where.findings, *what.findings, *planned.findings])
+    screen.result(planned.as_dict(), _text(planned))
+
+
+def _text(plan: Plan) -> str:
+    without = f", {plan.n_left_out:,} of them without a target" if plan.n_left_out else ""
+    parts = ", ".join(f"{name} {size:,}" for name, size in plan.splits.items())
+    blocks = [
+        columns(
+            [
+                ["rows", f"{plan.n_rows:,} from {plan.source}{without}"],
+                ["parts", parts],
+                ["model", f"{plan.model} on {plan.n_features} features, fitted once"],
+            ]
+        ),
+        columns(
+            [[c.name, c.kind, c.role, _shortened(c.becomes)] for c in plan.columns],
+            ["column", "kind", "role", "becomes"],
+        ),
+        "\n".join(["steps", *(f"  {line}" for line in map(_step, plan.steps))])
+        if plan.steps
+        else "steps\n  none",
+        _parameters(plan.parameters),
+        columns(
+            [[what.replace("_", " "), where or "-"] for what, where in plan.writes.items()], ["writes", ""]
+        ),
+    ]
+    return "\n\n".join(blocks)
+
+
+def _shortened(names: tuple[str, ...]) -> str:
+    more = f" and {len(names) - _MOST_FEATURES} more" if len(names) > _MOST_FEATURES else ""
+    return ", ".join(names[:_MOST_FEATURES]) + more
+
+
+def _step(step: PlannedStep) -> str:
+    settings = ", ".join(f"{name}={_value(value)}" for name, value in step.settings.items())
+    chosen = "" if step.origin == "recipe" else "  (chosen)"
+    return f"{step.type} {settings}{chosen}"
+
+
+def _parameters(parameters: tuple[Parameter, ...]) -> str:
+    known = [p for p in parameters if p.origin != "library" or p.value is not None]
+    others = [p.name for p in parameters if p.origin == "library" and p.value is None]
+    table = columns([[p.name, _value(p.value), p.origin] for p in known], ["parameter", "value", "from"])
+    return f"{table}\n(as the library has them: {', '.join(others)})" if others else table
+
+
+def _value(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else to_json(value)

@@ -1,0 +1,249 @@
+"""`mmp plan`: what a training would do, as far as it can be known before the estimator is fitted."""
+
+from __future__ import annotations
+
+import inspect
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal
+
+from mmp.lookup import resolve
+from mmp.modeling import threads
+from mmp.modeling.hyperparameters import complete
+from mmp.pipelines import record
+from mmp.pipelines.check import model_row, refuse_settings
+from mmp.pipelines.model import MODEL_FOLDER
+from mmp.pipelines.prepare import prepare, split_rows
+from mmp.pipelines.rows import labelled_rows, read_table
+from mmp.tracking.stores.base import public_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mmp.catalog.models import ModelRow
+    from mmp.errors import Finding
+    from mmp.pipelines.prepare import Prepared
+    from mmp.pipelines.rows import Rows
+    from mmp.settings.config import Config
+    from mmp.settings.load import Loaded
+    from mmp.settings.recipe import Recipe
+
+Origin = Literal["recipe", "catalog", "library", "mmp"]
+_SIGNED = ("sklearn", "linear")  # engines whose class says its defaults, and is imported to be asked
+
+
+@dataclass(frozen=True)
+class PlannedColumn:
+    """A column of the table.
+
+    Parameters
+    ----------
+    name, kind : str
+        What it is called and holds.
+    role : str
+        target, entity, feature, or that it is left out or divides the rows.
+    becomes : tuple of str
+        The features that are made of it.
+    """
+
+    name: str
+    kind: str
+    role: str
+    becomes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A preprocessing step: its type, its settings, and who chose it."""
+
+    type: str
+    settings: Mapping[str, Any]
+    origin: Literal["recipe", "mmp"]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A hyperparameter, its value, and where that comes from; a library's own may be known to it alone."""
+
+    name: str
+    value: Any
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a training would do.
+
+    Parameters
+    ----------
+    recipe, config, source : str
+        The files.
+    task : str
+        What is learned.
+    n_rows, n_left_out : int
+        Rows of the table, and those without a target.
+    columns : tuple of PlannedColumn
+        All of them.
+    splits : mapping of str to int
+        Rows of each part.
+    steps : tuple of PlannedStep
+        In order.
+    n_features : int
+        Columns of the matrix.
+    model : str
+        Class path.
+    parameters : tuple of Parameter
+        Every one.
+    trials : int
+        Fits that look for better parameters.
+    writes : mapping of str to str or None
+        What will be written, and where.
+    findings : tuple of Finding
+        What was worth telling.
+    """
+
+    recipe: str
+    config: str
+    source: str
+    task: str
+    n_rows: int
+    n_left_out: int
+    columns: tuple[PlannedColumn, ...]
+    splits: Mapping[str, int]
+    steps: tuple[PlannedStep, ...]
+    n_features: int
+    model: str
+    parameters: tuple[Parameter, ...]
+    trials: int
+    writes: Mapping[str, str | None]
+    findings: tuple[Finding, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        return asdict(self)
+
+
+def plan(recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = None) -> Plan:
+    """Go the way of a training up to the estimator, and write nothing.
+
+    The steps are fitted, because only then it is known what they make of the columns.
+
+    Parameters
+    ----------
+    recipe, config : Loaded
+        What to do, and where.
+    data : str, optional
+        The table, instead of the recipe's own.
+
+    Raises
+    ------
+    MmpError
+        What `train` would refuse.
+    """
+    what, where = recipe.value, config.value
+    findings = refuse_settings(recipe, config)
+    row = model_row(what)
+    table = read_table(what, where, data)
+    rows = labelled_rows(table, what)
+    parts = split_rows(rows, what)
+    prepared = prepare(rows, parts, what, row)
+    parameters, told = _parameters(what, row, prepared)
+    return Plan(
+        recipe=recipe.path,
+        config=config.path,
+        source=table.source,
+        task=what.task_choice,
+        n_rows=table.n_rows,
+        n_left_out=table.n_rows - rows.table.n_rows,
+        columns=tuple(_columns(rows, prepared, what)),
+        splits={name: len(positions) for name, positions in parts.items()},
+        steps=tuple(_steps(what, prepared)),
+        n_features=len(prepared.pipeline.names),
+        model=row.class_path,
+        parameters=parameters,
+        trials=0,
+        writes=_writes(what, where),
+        findings=(*findings, *rows.findings, *told),
+    )
+
+
+def _columns(rows: Rows, prepared: Prepared, recipe: Recipe) -> Iterator[PlannedColumn]:
+    becomes: dict[str, list[str]] = {}
+    for feature, sources in zip(prepared.pipeline.names, prepared.pipeline.origins, strict=True):
+        for source in sources:
+            becomes.setdefault(source, []).append(feature)
+    named = dict(_named_roles(recipe)) | {spec.name: "feature" for spec in rows.features}
+    for spec in rows.table.specs:
+        role = named.get(spec.name, "left out")
+        yield PlannedColumn(spec.name, spec.kind, role, tuple(becomes.get(spec.name, ())))
+
+
+def _named_roles(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    interface, division = recipe.data.data_interface, recipe.data.split
+    for name in (division.temporal_column, division.group_column, division.split_column):
+        if name is not None:
+            yield name, "divides"
+    if interface.timestamp_column is not None:
+        yield interface.timestamp_column, "timestamp"
+    yield from ((name, "entity") for name in interface.entity_columns)
+    yield str(interface.target_column), "target"
+
+
+def _steps(recipe: Recipe, prepared: Prepared) -> Iterator[PlannedStep]:
+    is_written = recipe.preprocessor is not None and recipe.preprocessor.steps is not None
+    for step in prepared.steps:
+        settings = step.model_dump(mode="json", exclude={"type"}, exclude_none=True)
+        yield PlannedStep(step.type, settings, "recipe" if is_written else "mmp")
+
+
+def _parameters(
+    recipe: Recipe, row: ModelRow, prepared: Prepared
+) -> tuple[tuple[Parameter, ...], tuple[Finding, ...]]:
+    tuning = recipe.model.hyperparameters
+    values, findings = complete(row, tuning.values, library_defaults=tuning.defaults == "library")
+    written = {row.aliases.get(name, name) for name in tuning.values}
+    found = {
+        name: Parameter(name, value, "recipe" if name in written else "catalog")
+        for name, value in values.items()
+    }
+    own = {row.seed_param: recipe.evaluation.random_state, row.thread_param: _threads(recipe, prepared)}
+    for name, value in own.items():
+        if name is not None and name not in found:
+            found[name] = Parameter(name, value, "mmp")
+    defaults = _library_defaults(row)
+    for name in sorted((row.parameters or defaults.keys()) - found.keys()):
+        found[name] = Parameter(name, defaults.get(name), "library")
+    return tuple(found.values()), findings
+
+
+def _threads(recipe: Recipe, prepared: Prepared) -> int:
+    n_rows, n_features = prepared.matrices["train"].values.shape
+    return threads.choose(n_rows, n_features, recipe.model.threads)
+
+
+def _library_defaults(row: ModelRow) -> dict[str, Any]:
+    """Return what the class itself says of its parameters, where it says it."""
+    if row.engine not in _SIGNED:
+        return {}
+    signature = inspect.signature(resolve(row.class_path))  # type: ignore[arg-type]
+    return {
+        name: parameter.default
+        for name, parameter in signature.parameters.items()
+        if parameter.default is not parameter.empty and parameter.default != "deprecated"
+    }
+
+
+def _writes(recipe: Recipe, config: Config) -> dict[str, str | None]:
+    experiment, _ = record.names(recipe, config)
+    tracking = config.mlflow
+    return {
+        "tracking": public_uri(tracking.tracking_uri),
+        "experiment": experiment,
+        "run": f"{recipe.name}_<UTC timestamp>",
+        "artifacts": public_uri(tracking.artifact_root)
+        if tracking.artifact_root
+        else "the store's own place",
+        "model": f"runs:/<run id>/{MODEL_FOLDER}",
+        "registered_model": tracking.registered_model_name,
+        "log": str(PurePosixPath(config.logging.base_path, "mmp-*.log")),
+    }
