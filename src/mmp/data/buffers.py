@@ -94,6 +94,11 @@ def one_chunk(column: pa.ChunkedArray) -> pa.Array:
     return combined.combine_chunks() if isinstance(combined, pa.ChunkedArray) else combined
 
 
+def release() -> None:
+    """Give the memory of tables that are gone back to the system; Arrow would keep it for the next."""
+    pa.default_memory_pool().release_unused()
+
+
 def _bits(buffer: pa.Buffer, offset: int, n: int) -> npt.NDArray[np.bool_]:
     first, skip = divmod(offset, 8)
     packed = np.frombuffer(buffer, np.uint8)[first : (offset + n + 7) // 8]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mmp.data import checks, files
+from mmp.data.table import take
 from mmp.errors import SettingsError
 from mmp.modeling.columns import from_table
 from mmp.modeling.target import encode
@@ -45,6 +46,10 @@ class Rows:
     target: Target
     target_spec: ColumnSpec
     findings: tuple[Finding, ...]
+
+    def without_table(self) -> Rows:
+        """Return the same roles and target with no row of the table, which may then be freed."""
+        return replace(self, table=take(self.table, np.empty(0, np.int64)))
 
     def describe_target(self) -> str:
         """Return the target in a few words: its classes and their shares, or its range."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmp.data.buffers import release
 from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden
 from mmp.modeling.answer import answer
@@ -131,7 +132,9 @@ def train(
 
         with steps("read") as note:
             table = read_table(what, where, data)
-            note(f"{table.n_rows:,} rows, {len(table.specs)} columns from {table.source}")
+            source = table.source
+            record.log_inputs(active, recipe, config, table)
+            note(f"{table.n_rows:,} rows, {len(table.specs)} columns from {source}")
         with steps("check") as note:
             rows = labelled_rows(table, what)
             findings.add(rows.findings)
@@ -145,6 +148,10 @@ def train(
             active.log_params(record.chosen_steps(what, prepared.steps))
             note(record.steps_in_words(prepared.steps))
             note(f"{len(prepared.pipeline.names)} features for the model")
+        # the fit needs the memory more than anybody the table
+        del table
+        rows = rows.without_table()
+        release()
         with steps("fit") as note:
             fitted = _fit(prepared, what, row)
             findings.add(fitted.findings)
@@ -161,7 +168,6 @@ def train(
             bundle = _bundle(rows, prepared, fitted, outputs, metrics, what)
             note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
-            record.log_inputs(active, recipe, config, table)
             note(_register(active, where.mlflow.registered_model_name))
             if log_file and where.logging.upload_to_mlflow:
                 active.log_file(log_file, "logs")
@@ -172,7 +178,7 @@ def train(
         experiment=active.experiment,
         model_uri=f"runs:/{active.run_id}/{MODEL_FOLDER}",
         task=what.task_choice,
-        source=table.source,
+        source=source,
         metrics=metrics,
         artifacts=files,
         timings_s=steps.timings_s,
