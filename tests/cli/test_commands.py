@@ -194,7 +194,7 @@ def test_a_bug_is_70_with_what_to_report(project):
 
 
 def test_a_reader_that_takes_one_line(project, mmp):
-    mmp("train", "-r", "small.yaml", "-q")
+    assert mmp("train", "-r", "small.yaml", "-q").code == 0
     command = f"{sys.executable} -m mmp runs | head -1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
