@@ -4,17 +4,21 @@ A row with ``by_class`` stands for a family. ``f1`` itself is the value of the p
 where there are two classes and the macro average where there are more; ``f1_macro`` and
 ``f1_weighted`` are averages over the classes, ``f1_<class>`` is the value of one class, and
 ``f1_*`` means every class.
+
+A dotted path is a function of the user's own, whatever the task; greater is better by convention.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Needs = Literal["labels", "scores", "values"]
+Needs = Literal["labels", "scores", "values", "own"]
 
 EVERY_CLASS = "*"
 AVERAGES = ("macro", "weighted")
+_DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,9 @@ class Metric:
         The tasks it belongs to.
     greater_is_better : bool
         Its direction.
-    needs : {"labels", "scores", "values"}
-        Computed from decided classes, from probabilities, or from predicted numbers.
+    needs : {"labels", "scores", "values", "own"}
+        Computed from decided classes, from probabilities, or from predicted numbers; a function of the
+        user's own says by its signature.
     formula : str
         Dotted path of the function that computes it.
     description : str
@@ -119,7 +124,7 @@ def names(task: str) -> tuple[str, ...]:
 
 
 def parse(name: str, task: str) -> Metric:
-    """Find a metric of a task by its name, an alias of it or a variant.
+    """Find a metric of a task by its name, an alias of it, a variant, or the path of a function.
 
     The class of a variant is not looked at: which classes there are, only the data says.
 
@@ -134,15 +139,23 @@ def parse(name: str, task: str) -> Metric:
     'r2'
     >>> parse("f1_weighted", "classification").variant
     'weighted'
+    >>> parse("shop.money.profit", "regression").needs
+    'own'
     >>> metric = parse("recall_no churn", "classification")
     >>> metric.name, metric.variant, metric.greater_is_better
     ('recall_no churn', 'no churn', True)
     """
     name = ALIASES.get(name, name)
-    row = METRICS.get(name) or _family(name)
+    row = METRICS.get(name) or _family(name) or _own(name, task)
     if row is None or task not in row.tasks:
         raise UnknownMetricError(name, task, names(task))
     return replace(row, name=name, variant=name[len(row.name) + 1 :])
+
+
+def _own(name: str, task: str) -> Metric | None:
+    if _DOTTED.fullmatch(name) is None:
+        return None
+    return Metric(name, (task,), greater_is_better=True, needs="own", formula=name, description="your own")
 
 
 def _family(name: str) -> Metric | None:

@@ -13,6 +13,7 @@ from mmp import lookup
 from mmp.catalog.metrics import AVERAGES, EVERY_CLASS, METRICS, Metric, UnknownMetricError, parse
 from mmp.catalog.tasks import TASKS
 from mmp.errors import DataError, EmptySplitError, Finding, TrainingError, UnknownNameError
+from mmp.evaluation import own
 from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError, macro, weighted
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
 
@@ -70,7 +71,7 @@ def evaluate(
     EmptySplitError
         No rows.
     TrainingError
-        Output that is not finite.
+        Output that is not finite, or a metric of the user's own that fails.
 
     Examples
     --------
@@ -127,7 +128,10 @@ def requests(names: Sequence[str] | None, *, task: str, classes: Sequence[object
     ['f1', 'f1_50K_1']
     """
     wanted = names or _defaults(task, len(classes))
-    metrics = (metric for name in wanted for metric in _variants(_parse(name, task), classes))
+    metrics = [metric for name in wanted for metric in _variants(_parse(name, task), classes)]
+    for metric in metrics:
+        if metric.needs == "own":
+            own.function(metric.formula)
     return tuple({metric.name: metric for metric in metrics}.values())
 
 
@@ -206,6 +210,8 @@ def _rows(target: Target, output: npt.NDArray[np.float64], threshold: float) -> 
 
 
 def _value(metric: Metric, rows: Decisions | Errors, target: Target) -> float:
+    if metric.needs == "own":
+        return own.value(metric.formula, rows, target)
     formula: Any = lookup.resolve(metric.formula)
     with np.errstate(all="ignore"):
         if metric.by_class and isinstance(rows, Decisions):

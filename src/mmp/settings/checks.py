@@ -282,11 +282,15 @@ def _metrics(recipe: Recipe) -> _Issues:
         asked.append((("model", "hyperparameters", "optimization_metric"), tuned))
     for key, name in asked:
         try:
-            parse(name, recipe.task_choice)
+            metric = parse(name, recipe.task_choice)
         except UnknownMetricError as error:
             question = did_you_mean(name, error.known) or f"known are: {', '.join(error.known)}"
             message = f"{name!r} is no metric of {recipe.task_choice} ({question})"
             yield _Issue("metrics", "error", key, message)
+        else:
+            wrong = absent(metric.formula) if metric.needs == "own" else ""
+            if wrong:
+                yield _Issue("metrics", "error", key, f"there is no metric {name!r}: {wrong}")
 
 
 # -- split ---------------------------------------------------------------------------------------------
