@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -106,6 +107,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     screen, words = Screen.from_arguments(sys.argv[1:] if arguments is None else list(arguments))
     if not words and not screen.json:
         words = ["--help"]
+    if (here := str(Path.cwd())) not in sys.path:
+        # a recipe names the user's own functions and classes by dotted path; installed ones come first
+        sys.path.append(here)
     with Verdict(screen):
         code = typer.main.get_command(app)(args=words, prog_name="mmp", obj=screen, standalone_mode=False)
         if code == EXIT_INTERRUPTED:

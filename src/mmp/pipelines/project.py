@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mmp.errors import SettingsError
-from mmp.settings.schema import schema
+from mmp.pipelines.authoring.files import schema_texts
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -112,8 +112,7 @@ def _contents(name: str, example: str) -> dict[str, bytes]:
         contents[f"recipes/{example}_{library}.yaml"] = _fill(
             templates / "project" / "recipe.yaml", words | model
         )
-    for kind in ("recipe", "config"):
-        contents[f".mmp/schema/{kind}.json"] = json.dumps(schema(kind), indent=1, ensure_ascii=False).encode()
+    contents |= {path: text.encode() for path, text in schema_texts().items()}
     contents[f"data/{example}.csv"] = (templates / "data" / f"{example}.csv").read_bytes()
     return contents
 
