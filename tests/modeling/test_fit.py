@@ -360,3 +360,11 @@ def test_three_classes_stop_early(name):
     options = FitOptions(threads=1, early_stopping=EarlyStopping(2, "log_loss"))
     model = fit_model(find(name), {}, MATRIX, THREE, validation=(MATRIX, THREE), options=options).model
     assert model.predict(MATRIX.values).shape == (300, 3)
+
+
+@pytest.mark.parametrize("value", ["x", [1], 1.5, True])
+@every_row
+def test_a_seed_and_a_number_of_threads_are_whole_numbers(row, value):
+    for name in filter(None, (row.seed_param, row.thread_param)):
+        with pytest.raises(SettingsError, match=f"hyperparameter '{name}' is a whole number, not"):
+            fit_model(row, {name: value}, MATRIX, target_of(row))

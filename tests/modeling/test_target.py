@@ -174,4 +174,5 @@ def test_some_rows_of_a_target():
 def test_a_label_named_exactly_comes_before_one_that_reads_the_same():
     assert find_label(("1", "True"), True) == 1
     assert find_label((True, False), 1) is None
+    assert find_label((False, True), "true") == find_label((False, True), "True") == 1
     assert find_label(("yes", "Yes"), True) is None

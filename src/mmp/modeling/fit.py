@@ -144,9 +144,10 @@ def fit_model(
     _check_rounds(row, params)
     stopping = _stopping(row, params, target, options, has_validation=validation is not None)
     weights = _weights(params, target, options.class_weight)
-    seed = _pop(params, row.seed_param, options.seed)
+    seed = _pop_number(row, params, row.seed_param, options.seed)
     n_rows, n_features = train.values.shape
-    n_threads = threads.choose(n_rows, n_features, _pop(params, row.thread_param, options.threads))
+    asked = _pop_number(row, params, row.thread_param, options.threads)
+    n_threads = threads.choose(n_rows, n_features, asked)
     job = FitJob(
         row=row,
         params=hyperparameters.by_position(params, train.names),
@@ -295,14 +296,21 @@ def _by_class(class_weight: Mapping[Any, float] | str, target: Target) -> npt.ND
         return len(target) / (target.n_classes * np.maximum(counts, 1))
     weights = np.ones(target.n_classes)
     for label, weight in class_weight.items():
-        weights[position_of(target.classes, label, key="class_weight", name="the target")] = weight
+        weights[position_of(target.classes, label, key="class_weight")] = weight
     return weights
 
 
-def _pop(params: dict[str, Any], name: str | None, default: Any) -> Any:
+def _pop_number(row: ModelRow, params: dict[str, Any], name: str | None, default: Any) -> Any:
     """Take what the recipe wrote as a hyperparameter, else the run's own."""
     value = params.pop(name, None) if name else None
-    return default if value is None else value
+    if value is None:
+        return default
+    if type(value) is not int:
+        raise SettingsError(
+            f"{row.name}'s hyperparameter '{name}' is a whole number, not {value!r}.",
+            hint=f"Correct model.hyperparameters.values.{name}, or leave it out.",
+        )
+    return value
 
 
 def _warned(row: ModelRow, caught: Sequence[warnings.WarningMessage]) -> tuple[Finding, ...]:

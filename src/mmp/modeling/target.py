@@ -143,7 +143,7 @@ def find_label(classes: Sequence[Label], wanted: object) -> int | None:
     (1, 1, None)
     """
     same = [position for position, label in enumerate(classes) if _key(label) == _key(wanted)]
-    spelled = [position for position, label in enumerate(classes) if str(label) == str(wanted)]
+    spelled = [position for position, label in enumerate(classes) if _spells(wanted, label)]
     words = _YAML_WORDS[wanted] if isinstance(wanted, bool) else set()
     meant = [
         position
@@ -153,7 +153,13 @@ def find_label(classes: Sequence[Label], wanted: object) -> int | None:
     return next((found[0] for found in (same, spelled, meant) if len(found) == 1), None)
 
 
-def position_of(classes: Sequence[Label], wanted: object, *, key: str, name: str) -> int:
+def _spells(wanted: object, label: Label) -> bool:
+    if isinstance(label, bool):
+        return str(wanted).lower() == str(label).lower()
+    return str(wanted) == str(label)
+
+
+def position_of(classes: Sequence[Label], wanted: object, *, key: str, name: str = "") -> int:
     """Return the position of a label, as `find_label`, where it must be one of the classes.
 
     Raises
@@ -164,8 +170,9 @@ def position_of(classes: Sequence[Label], wanted: object, *, key: str, name: str
     position = find_label(classes, wanted)
     if position is None:
         suggestion = did_you_mean(str(wanted), [str(label) for label in classes])
+        target = f"'{name}'" if name else "the target"
         raise UnknownNameError(
-            f"{key} {wanted!r} is not a class of '{name}'.",
+            f"{key} {wanted!r} is not a class of {target}.",
             hint=": ".join(filter(None, (f"Its classes are {_listed(classes)}", suggestion))),
         )
     return position

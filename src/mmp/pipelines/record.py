@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from mmp.catalog.tasks import TASKS
 from mmp.data.fingerprint import fingerprint
+from mmp.settings.base import Section
 from mmp.tracking import environment
 from mmp.tracking.run import KIND, TASK
 from mmp.tracking.stores.base import Dataset
@@ -103,11 +104,14 @@ def digest(recipe: Loaded[Recipe]) -> str:
 
 
 def parameters(recipe: Recipe) -> dict[str, Any]:
-    """Return the keys that a recipe sets, by dotted path; hyperparameters go by their own names."""
+    """Return the keys that a recipe sets, by dotted path; hyperparameters go by their own names.
+
+    A mapping by names of the user's, such as labels, is one value: MLflow does not take every name.
+    """
     written = recipe.model_dump(mode="json", exclude_unset=True)
     written.get("model", {}).get("hyperparameters", {}).pop("values", None)
     written.pop("metadata", None)
-    return dict(_flat(written, ""))
+    return dict(_flat(recipe, written, ""))
 
 
 def chosen_steps(recipe: Recipe, steps: Sequence[Any]) -> dict[str, Any]:
@@ -117,12 +121,13 @@ def chosen_steps(recipe: Recipe, steps: Sequence[Any]) -> dict[str, Any]:
     return {"preprocessor.steps": [step.model_dump(mode="json", exclude_defaults=True) for step in steps]}
 
 
-def _flat(value: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for name, inner in value.items():
-        if isinstance(inner, dict):
-            yield from _flat(inner, f"{prefix}{name}.")
-        elif inner is not None:
-            yield prefix + name, inner
+def _flat(section: Section, written: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in written.items():
+        inner = getattr(section, name)
+        if isinstance(inner, Section):
+            yield from _flat(inner, value, f"{prefix}{name}.")
+        elif value is not None:
+            yield prefix + name, value
 
 
 def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config], table: Table) -> None:
