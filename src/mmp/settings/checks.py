@@ -173,6 +173,14 @@ def _roles(recipe: Recipe) -> _Issues:
         yield _Issue("roles", "error", "data.data_interface.positive_class", message)
 
 
+def _repeated(recipe: Recipe) -> _Issues:
+    for key in ("feature_columns", "entity_columns"):
+        names = getattr(recipe.data.data_interface, key) or ()
+        for name in dict.fromkeys(name for name in names if names.count(name) > 1):
+            message = f"{name!r} is listed more than once"
+            yield _Issue("roles", "error", f"data.data_interface.{key}", message, name)
+
+
 def _claimed(recipe: Recipe) -> Iterator[tuple[str, str]]:
     columns = recipe.data.data_interface
     if columns.target_column:
@@ -424,6 +432,7 @@ def _kept(root: Section, keys: dict[str, str]) -> _Issues:
 
 _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _roles,
+    _repeated,
     _model,
     _early_stopping,
     _metrics,
