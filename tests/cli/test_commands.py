@@ -105,7 +105,7 @@ def test_a_result_goes_to_stdout_and_the_rest_to_stderr(project, mmp):
     assert outcome.out.startswith("metric ")
     assert "runs:/" in outcome.out
     assert "fit " not in outcome.out
-    steps = ["read", "check", "split", "prepare", "fit", "evaluate", "package", "log"]
+    steps = ["read", "check", "split", "prepare", "fit", "evaluate", "explain", "package", "log"]
     lines = outcome.err.splitlines()
     assert [line.split()[0] for line in lines if line.partition(" ")[0] in steps] == steps
     assert "mmp predict" in outcome.err

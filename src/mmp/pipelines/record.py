@@ -172,6 +172,11 @@ def steps_in_words(steps: Sequence[Any]) -> str:
     return ", ".join(kind if count == 1 else f"{count} {kind}" for kind, count in runs) or "no steps"
 
 
+def prepared_in_words(steps: Sequence[Any], names: Sequence[str]) -> str:
+    """Return the steps, and how many features they leave."""
+    return f"{steps_in_words(steps)}, {len(names)} features for the model"
+
+
 def model_in_words(row: ModelRow, fitted: Fitted) -> str:
     """Return the estimator's name, and where it stopped if it did so early."""
     best = fitted.model.best_iteration

@@ -17,6 +17,7 @@ from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.pipelines import record
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.model import MODEL_FOLDER
+from mmp.pipelines.pictures import Sample, show
 from mmp.pipelines.prepare import in_words, prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.steps import Steps
@@ -145,9 +146,10 @@ def train(
             note(in_words(parts))
         with steps("prepare") as note:
             prepared = prepare(rows, parts, what, row)
+            findings.add(prepared.matrices["train"].findings)
             active.log_params(record.chosen_steps(what, prepared.steps))
-            note(record.steps_in_words(prepared.steps))
-            note(f"{len(prepared.pipeline.names)} features for the model")
+            note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
+            sample = Sample.of(rows, parts, prepared.targets, what)
         # the fit needs the memory more than anybody the table
         del table
         rows = rows.without_table()
@@ -164,13 +166,13 @@ def train(
             findings.add(undefined)
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
-        with steps("package") as note:
             bundle = _bundle(rows, prepared, fitted, outputs, metrics, what)
+        with steps("explain") as note:
+            findings.add(show(active, bundle, sample, outputs[sample.part], what, note))
+        with steps("package") as note:
             note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
-            note(_register(active, where.mlflow.registered_model_name))
-            if log_file and where.logging.upload_to_mlflow:
-                active.log_file(log_file, "logs")
+            note(_finish(active, where, log_file))
         files = tuple(store.artifacts(active.run_id))
 
     return TrainResult(
@@ -289,9 +291,11 @@ def _package(bundle: Bundle, active: ActiveRun, *, recipe_digest: str) -> str:
         return record.size_in_words(model)
 
 
-def _register(active: ActiveRun, name: str | None) -> str:
-    """Add the model to the registry where the config says so, and say where the run is."""
-    where = f"experiment {active.experiment}"
+def _finish(active: ActiveRun, config: Config, log_file: Path | None) -> str:
+    """Keep the log, add the model to the registry where the config says so, and say where the run is."""
+    if log_file and config.logging.upload_to_mlflow:
+        active.log_file(log_file, "logs")
+    where, name = f"experiment {active.experiment}", config.mlflow.registered_model_name
     if name is None:
         return where
     active.flush()

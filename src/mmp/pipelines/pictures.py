@@ -1,0 +1,191 @@
+"""What a training run shows of its model: pictures, and which columns the predictions come from."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mmp.catalog.tasks import TASKS
+from mmp.errors import Finding, SettingsError
+from mmp.lookup import install_line, is_installed
+from mmp.modeling.columns import from_table, take
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    import numpy.typing as npt
+    from matplotlib.figure import Figure
+
+    from mmp.evaluation.explain import Explanation
+    from mmp.modeling.bundle import Bundle
+    from mmp.modeling.columns import Columns
+    from mmp.modeling.target import Target
+    from mmp.pipelines.rows import Rows
+    from mmp.pipelines.steps import Note
+    from mmp.settings.recipe import Recipe
+    from mmp.tracking.run import ActiveRun
+
+    Named = Iterator[tuple[str, Figure]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows that the model was not fitted on, to explain it with.
+
+    Parameters
+    ----------
+    part : str
+        The part of the split that they are from.
+    rows : ndarray of int64
+        Their positions among the rows that have a target.
+    columns : mapping of str to Column
+        Their features before the steps.
+    target : Target
+        Their target.
+    whole : Target
+        The target of the whole part.
+    """
+
+    part: str
+    rows: npt.NDArray[np.int64]
+    columns: Columns
+    target: Target
+    whole: Target
+
+    @classmethod
+    def of(
+        cls,
+        rows: Rows,
+        parts: Mapping[str, npt.NDArray[np.int64]],
+        targets: Mapping[str, Target],
+        recipe: Recipe,
+    ) -> Sample:
+        """Draw at most ``evaluation.explain.max_rows`` rows of the test part, or what stands in for it."""
+        part = next(name for name in ("test", "validation", "train") if name in parts)
+        positions, most = parts[part], recipe.evaluation.explain.max_rows
+        if len(positions) > most:
+            rng = np.random.default_rng(recipe.evaluation.random_state)
+            positions = np.sort(rng.choice(positions, most, replace=False))
+        columns = take(from_table(rows.table, rows.features), positions)
+        return cls(part, positions, columns, rows.target.take(positions), targets[part])
+
+
+def show(
+    active: ActiveRun,
+    bundle: Bundle,
+    sample: Sample,
+    output: npt.NDArray[np.float64],
+    recipe: Recipe,
+    note: Note,
+) -> list[Finding]:
+    """Explain the model and draw it, as the recipe says, into the run's ``explain`` and ``plots``.
+
+    Parameters
+    ----------
+    active : ActiveRun
+        Where the files go.
+    bundle : Bundle
+        The model.
+    sample : Sample
+        The rows to explain.
+    output : ndarray
+        What the model says of the whole part that the sample is from.
+    recipe : Recipe
+        Says what is wanted.
+    note : callable
+        Is told what was made.
+
+    Returns
+    -------
+    list of Finding
+        What could not be made.
+    """
+    wanted, findings, explanation = recipe.evaluation, list[Finding](), None
+    with tempfile.TemporaryDirectory(prefix="mmp-pictures-") as name:
+        folder = Path(name)
+        if wanted.explain.enabled:
+            explanation = _explain(bundle, sample, folder, findings)
+        if explanation is not None:
+            note(f"SHAP values of {len(explanation.rows):,} {sample.part} rows")
+        if wanted.plots and _can_draw(findings):
+            note(f"{_draw(bundle, sample, output, explanation, folder)} plots")
+        for made in sorted(folder.iterdir()):
+            active.add_folder(made, made.name)
+    return findings
+
+
+def _explain(bundle: Bundle, sample: Sample, folder: Path, findings: list[Finding]) -> Explanation | None:
+    from mmp.evaluation import explain
+
+    try:
+        explanation, found = explain.explain(bundle, sample.columns, sample.rows)
+    except SettingsError as error:
+        findings.append(Finding("explain", "warn", f"{error.message} {error.hint}"))
+        return None
+    findings += found
+    (folder / "explain").mkdir()
+    explain.write(explanation, folder / "explain")
+    return explanation
+
+
+def _can_draw(findings: list[Finding]) -> bool:
+    if is_installed("matplotlib"):
+        return True
+    message = "No plots were drawn: the package 'matplotlib' is not installed."
+    findings.append(Finding("plots", "warn", f"{message} {install_line('matplotlib')}"))
+    return False
+
+
+def _draw(
+    bundle: Bundle,
+    sample: Sample,
+    output: npt.NDArray[np.float64],
+    explanation: Explanation | None,
+    folder: Path,
+) -> int:
+    from mmp.evaluation.plots import canvas
+
+    plots = folder / "plots"
+    plots.mkdir()
+    for name, figure in _pictures(bundle, sample, output, explanation):
+        canvas.save(figure, plots / f"{name}.png")
+    return len(list(plots.iterdir()))
+
+
+def _pictures(
+    bundle: Bundle,
+    sample: Sample,
+    output: npt.NDArray[np.float64],
+    explanation: Explanation | None,
+) -> Named:
+    from mmp.evaluation.importance import importance
+    from mmp.evaluation.plots import features
+
+    yield from _judged(bundle, sample, output)
+    losses = importance(bundle, sample.columns, sample.target, seed=0)
+    if losses:
+        metric = TASKS[bundle.task].primary_metric
+        yield "importance", features.importance(losses, metric=metric, split=sample.part)
+    if explanation is not None:
+        first = slice(0, len(explanation.rows))
+        yield from features.pictures(explanation, take(sample.columns, first), target=bundle.target.name)
+
+
+def _judged(bundle: Bundle, sample: Sample, output: npt.NDArray[np.float64]) -> Named:
+    from mmp.evaluation.metrics import Decisions, Errors
+    from mmp.evaluation.plots import classes, numbers
+    from mmp.modeling.decision import decide
+
+    if bundle.classes:
+        decided = decide(output, threshold=bundle.threshold, positive=bundle.positive)
+        rows = Decisions(sample.whole.values, decided, output)
+        return classes.pictures(
+            classes.Judged(rows, bundle.classes, bundle.positive, sample.part, bundle.threshold)
+        )
+    return numbers.pictures(
+        numbers.Measured(Errors(sample.whole.values, output), bundle.target.name, sample.part)
+    )
