@@ -154,6 +154,7 @@ REFUSED = [
     ("CatBoostClassifier", {"max_depth": 99}, "depth"),
     ("CatBoostRegressor", {"learning_rate": "fast"}, "learning_rate"),
     ("CatBoostRegressor", {"bootstrap_type": "Magic"}, "bootstrap_type"),
+    ("CatBoostRegressor", {"eval_metric": [1]}, "eval_metric"),
     ("RandomForestClassifier", {"max_depth": "deep"}, "max_depth"),
     ("RandomForestRegressor", {"n_estimators": 0}, "n_estimators"),
     ("LogisticRegression", {"C": -1}, "C"),

@@ -186,9 +186,10 @@ def _class_name(metric: Metric, names: tuple[str, ...], classes: Sequence[object
     spellings = {str(label): name for label, name in zip(classes, names, strict=True)}
     spellings |= {name: name for name in names}
     if metric.variant not in spellings:
+        listed = ", ".join(str(label) for label in classes)
         raise UnknownNameError(
             f"Metric '{metric.name}' asks for class '{metric.variant}', which the target does not have.",
-            hint=lookup.did_you_mean(metric.variant, names) or f"Classes: {', '.join(names)}.",
+            hint=lookup.did_you_mean(metric.variant, spellings) or f"Classes: {listed}.",
         )
     return spellings[metric.variant]
 

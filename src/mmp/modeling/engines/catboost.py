@@ -108,9 +108,12 @@ def errors() -> tuple[type[Exception], ...]:
 
 def _native(job: FitJob) -> dict[str, Any]:
     classes = job.target.n_classes
+    written = {name: value for name, value in job.params.items() if value is not None}
+    if not isinstance(written.get("eval_metric", ""), str):  # it would be called as an object of ours
+        raise TypeError("eval_metric is the name of a metric")
     params = {
         "loss_function": {0: "RMSE", 2: "Logloss"}.get(classes, "MultiClass"),
-        **job.params,
+        **written,
         "random_seed": job.seed,
         "thread_count": job.threads,
         "allow_writing_files": False,
