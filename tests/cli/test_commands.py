@@ -135,6 +135,7 @@ JSON = {
     "train": ["train", "-r", "small.yaml"],
     "evaluate": ["evaluate", "--run-id", "latest", "-d", "table.csv"],
     "predict": ["predict", "--run-id", "latest", "-i", "table.csv"],
+    "explain": ["explain", "--run-id", "latest", "-d", "table.csv"],
     "runs": ["runs"],
     "init": ["init", "new"],
     "list": ["list", "models"],

@@ -28,6 +28,7 @@ VERBS = {
     "train": "train, evaluate, package and log a model",
     "evaluate": "evaluate a logged model on new labelled data",
     "predict": "predict without a server",
+    "explain": "which columns predictions come from",
     "runs": "the leaderboard",
     "list": "the tables: models, metrics, preprocessors, adapters, evaluators, tasks",
     "schema": "JSON Schema of recipes and configs, for editors",
