@@ -54,9 +54,19 @@ STEPS = st.sampled_from(
         step("target_encoder", columns=("i",)),
         step("standard_scaler"),
         step("standard_scaler", columns="[fgij]*"),
+        step("min_max_scaler", clip=True),
+        step("min_max_scaler", feature_range=(-1.0, 3.0)),
+        step("robust_scaler"),
+        step("kbins_discretizer", columns=("i", "f"), n_bins=3),
+        step("kbins_discretizer", columns=("f", "b"), encode="onehot", strategy="uniform"),
+        step("polynomial_features", columns=("i", "f", "b"), degree=3, include_bias=True),
+        step("catboost_encoder", columns=("i", "b")),
     ]
 )
-LAST = [step("target_encoder", columns="t*"), step("one_hot_encoder"), step("ordinal_encoder")]
+LAST = [
+    step("target_encoder", columns="t*"), step("one_hot_encoder"), step("ordinal_encoder"),
+    step("catboost_encoder", columns="t*"),
+]  # fmt: skip
 DATES = [
     step("datetime_features"),
     step("datetime_features", parts=tuple(ops.PARTS)),

@@ -49,15 +49,15 @@ class StepRow:
         Which columns it takes where the recipe names none.
     parameters : dict of str to Parameter
         What can be set.
-    available : bool
-        Whether this version can run it.
+    of_series : bool
+        Whether it looks at the rows before and after, so that it is for ordered series alone.
     """
 
     type: str
     description: str
     fits: Fits
     parameters: dict[str, Parameter] = field(default_factory=dict)
-    available: bool = True
+    of_series: bool = False
 
 
 _FILL_LIMIT = Parameter(int | None, None, "Fill at most so many missing values in a row.", 1)
@@ -134,10 +134,16 @@ _ROWS = (
     ),
     StepRow(
         "catboost_encoder",
-        "Replace categories by the mean of the target over earlier rows in a random order.",
+        "Replace categories by the mean of the target, over earlier rows on the training rows.",
         "categorical",
-        {"sigma": Parameter(float | None, 0.05, "Width of the noise on the training rows' values.", 0)},
-        available=False,
+        {
+            "sigma": Parameter(
+                float | None,
+                0.05,
+                "Deviation of the noise that the training rows' values are multiplied by.",
+                0,
+            )
+        },
     ),
     StepRow(
         "standard_scaler",
@@ -155,9 +161,11 @@ _ROWS = (
         {
             "feature_range": Parameter(
                 tuple[float, float], (0.0, 1.0), "Smallest and largest value after scaling."
-            )
+            ),
+            "clip": Parameter(
+                bool, default=False, description="Move values beyond the training rows' range to its ends."
+            ),
         },
-        available=False,
     ),
     StepRow(
         "robust_scaler",
@@ -168,7 +176,6 @@ _ROWS = (
             "with_scaling": Parameter(bool, default=True, description="Scale by the quantile range."),
             "quantile_range": Parameter(tuple[float, float], (25.0, 75.0), "The quantiles, in percent."),
         },
-        available=False,
     ),
     StepRow(
         "datetime_features",
@@ -198,7 +205,6 @@ _ROWS = (
                 Literal["ordinal", "onehot"], "ordinal", "One number, or one 0/1 column a bin."
             ),
         },
-        available=False,
     ),
     StepRow(
         "polynomial_features",
@@ -211,18 +217,16 @@ _ROWS = (
             ),
             "include_bias": Parameter(bool, default=False, description="Add a column of ones."),
         },
-        available=False,
     ),
     StepRow(
         "tree_based_feature_generator",
-        "Add the leaf that each tree of a small forest, fitted out of fold, puts the row in.",
+        "Add what the leaf of each tree of a small forest says of the row, out of fold on the training rows.",
         "numeric",
         {
             "n_estimators": Parameter(int, 10, "Number of trees.", 1),
             "max_depth": Parameter(int, 3, "Greatest depth of a tree.", 1),
             "random_state": Parameter(int | None, None, "Seed; evaluation.random_state where unset.", 0),
         },
-        available=False,
     ),
     StepRow(
         "drop_missing",
@@ -232,21 +236,20 @@ _ROWS = (
             "axis": Parameter(Literal["rows", "columns"], "rows", "What to leave out."),
             "threshold": Parameter(float, 0.0, "Leave out above this share of missing values.", 0),
         },
-        available=False,
     ),
     StepRow(
         "forward_fill",
         "Fill missing values with the last one before, in ordered series.",
         "any",
         {"limit": _FILL_LIMIT},
-        available=False,
+        of_series=True,
     ),
     StepRow(
         "backward_fill",
         "Fill missing values with the next one after, in ordered series.",
         "any",
         {"limit": _FILL_LIMIT},
-        available=False,
+        of_series=True,
     ),
     StepRow(
         "interpolation",
@@ -261,7 +264,7 @@ _ROWS = (
             "order": Parameter(int, 2, "Degree, for polynomial and spline.", 1),
             "limit": _FILL_LIMIT,
         },
-        available=False,
+        of_series=True,
     ),
 )
 

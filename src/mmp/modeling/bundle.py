@@ -14,6 +14,7 @@ from mmp.errors import ArtifactError, DataError, MmpError
 from mmp.modeling import columns, engines
 from mmp.modeling.answer import answer
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
+from mmp.modeling.ops import SKOPS
 from mmp.modeling.pipeline import FittedPipeline
 from mmp.modeling.predictions import Predictions
 from mmp.modeling.state import from_json, read_arrays, to_json, write_arrays
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     Source: TypeAlias = pa.Table | Sequence[Mapping[str, object]]
 
 FORMAT: Final = 1
+_GUESTS: Final = "transformers"
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,12 @@ class Bundle:
         }
         (folder / "bundle.json").write_bytes(to_json(content))
         (folder / "baseline.json").write_bytes(to_json(dict(self.baseline)))
+        guests = {name: arrays.pop(name) for name in list(arrays) if name.endswith(SKOPS)}
         write_arrays(folder / "state.npz", arrays)
+        if guests:
+            (folder / _GUESTS).mkdir()
+        for name, content_of_guest in guests.items():
+            (folder / _GUESTS / name).write_bytes(content_of_guest.tobytes())
 
     @classmethod
     def load(cls, folder: Path, *, trust: Collection[str] = ()) -> Bundle:
@@ -186,7 +193,8 @@ class Bundle:
         folder : Path
             A verified model folder.
         trust : collection of str
-            Dotted types, beyond those in code, that the estimator may hold; ``pickle`` where it may be one.
+            Dotted types, beyond those in code, that the estimator and transformers may hold; ``pickle``
+            where the estimator may be one.
 
         Raises
         ------
@@ -196,6 +204,8 @@ class Bundle:
         content = from_json((folder / "bundle.json").read_bytes(), "bundle.json")
         baseline = from_json((folder / "baseline.json").read_bytes(), "baseline.json")
         arrays = read_arrays(folder / "state.npz")
+        for guest in sorted((folder / _GUESTS).glob(f"*{SKOPS}")):
+            arrays[guest.name] = np.frombuffer(guest.read_bytes(), np.uint8)
         return cls._restored(content, baseline, arrays, folder / "estimator", trust)
 
     @classmethod
@@ -218,7 +228,7 @@ class Bundle:
             class_path=content["class_path"],
             target=ColumnSpec(**content["target"]),
             entities=tuple(ColumnSpec(**spec) for spec in content["entities"]),
-            pipeline=FittedPipeline.from_state(content["pipeline"], arrays),
+            pipeline=FittedPipeline.from_state(content["pipeline"], arrays, trust),
             model=_model(content["engine"], estimator, content["model"], trust),
             classes=tuple(content["classes"]),
             positive=content["positive"],

@@ -13,7 +13,8 @@ Policy, the same for every library:
 - Unseen categories: all zeros from ``one_hot_encoder``, -1 from ``ordinal_encoder``, the overall mean
   from ``target_encoder``. Missing values are a category of their own for the encoders where the
   training rows had any (NaN from ``ordinal_encoder``), else they are unseen.
-- A column without a single value in the training rows is left out of the inputs.
+- A column without a single value in the training rows is left out of the inputs, and so is one that
+  no feature is made of any more.
 - Names of features: the column's name where it stays one column; ``column=category`` and ``column is
   missing`` for 0/1 columns, ``column.part`` for parts of a timestamp, ``column:class`` for a target
   mean of several classes. A name that is taken gets the first free number: ``column=category (2)``.
@@ -31,16 +32,17 @@ import numpy as np
 from mmp.data.table import ColumnSpec
 from mmp.errors import DataError
 from mmp.modeling import ops as operations
-from mmp.modeling.program import assemble, saturate
+from mmp.modeling.program import assemble, ops_for, saturate
 from mmp.modeling.steps import fit_function, select
 from mmp.modeling.steps.encode import category_codes
 from mmp.modeling.training import Training
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     import numpy.typing as npt
 
+    from mmp.errors import Finding
     from mmp.modeling.columns import Column, Columns
     from mmp.modeling.ops import Op, RowFunction
     from mmp.modeling.program import Dtype
@@ -63,12 +65,15 @@ class Matrix:
         Position of each categorical feature and its number of levels; its values are codes from 0.
     rows : ndarray of int64 or None
         Positions of the rows that are left, where a step leaves out training rows.
+    findings : tuple of Finding
+        What the steps had to say of the training rows.
     """
 
     values: npt.NDArray[Any]
     names: tuple[str, ...]
     categorical: Mapping[int, int] = field(default_factory=dict)
     rows: npt.NDArray[np.int64] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,10 +105,15 @@ class FittedPipeline:
         """Names of the features."""
         return tuple(name for name, _ in self.features)
 
+    @property
+    def has_guests(self) -> bool:
+        """Whether a scikit-learn transformer is part of it."""
+        return any(isinstance(op, operations.Guest) for op in self.ops)
+
     @cached_property
     def origins(self) -> tuple[tuple[str, ...], ...]:
         """Names of the inputs that each feature is made of, directly or through other variables."""
-        made = {spec.name: (spec.name,) for spec in self.inputs}
+        made: dict[str, tuple[str, ...]] = {spec.name: (spec.name,) for spec in self.inputs}
         for op in self.ops:
             of = tuple(dict.fromkeys(name for source in op.sources for name in made[source]))
             made.update(dict.fromkeys(op.targets, of))
@@ -163,8 +173,13 @@ class FittedPipeline:
         return state, arrays
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> FittedPipeline:
-        """Rebuild a pipeline from `to_state`."""
+    def from_state(
+        cls,
+        state: Mapping[str, Any],
+        arrays: Mapping[str, npt.NDArray[Any]],
+        trust: Collection[str] = (),
+    ) -> FittedPipeline:
+        """Rebuild a pipeline from `to_state`; guests may hold scikit-learn's types and those of `trust`."""
         ops = []
         for position, plain in enumerate(state["ops"]):
             own = f"{position}."
@@ -172,6 +187,7 @@ class FittedPipeline:
                 operations.from_state(
                     plain,
                     {key.removeprefix(own): array for key, array in arrays.items() if key.startswith(own)},
+                    trust,
                 )
             )
         return cls(
@@ -192,6 +208,7 @@ def fit(
     seed: int,
     dtype: Dtype,
     native_categories: bool,
+    trust: Collection[str] = (),
 ) -> tuple[FittedPipeline, Matrix]:
     """Fit steps on training rows.
 
@@ -211,6 +228,8 @@ def fit(
         Of the matrix.
     native_categories : bool
         Whether the model takes category codes.
+    trust : collection of str
+        ``package.trust``: dotted types, beyond scikit-learn's, that a transformer may hold.
 
     Returns
     -------
@@ -230,16 +249,24 @@ def fit(
         raise DataError(
             "No feature has a value in the training rows.", hint="Look at the source and at feature_columns."
         )
-    training = Training({spec.name: columns[spec.name] for spec in inputs}, target, seed)
+    training = Training({spec.name: columns[spec.name] for spec in inputs}, target, seed, trust=trust)
     for step in steps:
         training.add(fit_function(step)(step, select(step, training), training))
     categorical = _encode_the_rest(training, native=native_categories)
     variables = [training.variables[name] for name in training]
+    if not variables:
+        raise DataError("The steps leave no feature.", hint="Look at drop_missing and what it is given.")
+    ops = tuple(ops_for(training.ops, variables))
+    read = {source for op in ops for source in op.sources}.union(variables)
     fitted = FittedPipeline(
-        inputs, tuple(training.ops), tuple(zip(training, variables, strict=True)), categorical, dtype
+        tuple(spec for spec in inputs if spec.name in read),
+        ops,
+        tuple(zip(training, variables, strict=True)),
+        categorical,
+        dtype,
     )
     values = assemble(training.own_ops, variables, training.leaves, dtype)
-    return fitted, Matrix(values, fitted.names, categorical, training.rows)
+    return fitted, Matrix(values, fitted.names, categorical, training.rows, tuple(training.findings))
 
 
 def _has_values(column: Column) -> bool:

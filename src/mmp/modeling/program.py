@@ -33,7 +33,7 @@ def _text_bases(ops: Sequence[Op], columns: Columns) -> dict[str, str]:
     bases = {name: name for name, column in columns.items() if column.kind == "text"}
     for op in ops:
         of = {bases.get(source) for source in op.sources}
-        base = of.pop() if len(of) == 1 else None
+        base = of.pop() if len(of) == 1 and op.by_text else None
         if base is not None:
             bases.update(dict.fromkeys(op.targets, base))
     return bases
@@ -75,7 +75,7 @@ def _spread(ops: Sequence[Op], columns: Columns) -> tuple[dict[str, _Texts], dic
     return texts, bases, left
 
 
-def _needed(ops: Sequence[Op], variables: Iterable[str]) -> list[Op]:
+def ops_for(ops: Sequence[Op], variables: Iterable[str]) -> list[Op]:
     """Return the ops that the variables need, in order."""
     wanted = set(variables)
     needed = []
@@ -90,7 +90,7 @@ def evaluate(ops: Sequence[Op], variable: str, columns: Columns) -> Column:
     """Compute one variable for all rows."""
     if variable in columns:
         return columns[variable]
-    needed = _needed(ops, [variable])
+    needed = ops_for(ops, [variable])
     read = {source for op in needed for source in op.sources} & columns.keys()
     texts, bases, left = _spread(needed, {name: columns[name] for name in read})
     everything = slice(None)
@@ -109,7 +109,7 @@ def assemble(ops: Sequence[Op], features: Sequence[str], columns: Columns, dtype
     """Compute variables for all rows, block by block, into one matrix."""
     n_rows = len(next(iter(columns.values()))) if columns else 0
     out = np.empty((n_rows, len(features)), dtype)
-    needed = _needed(ops, features)
+    needed = ops_for(ops, features)
     texts, bases, left = _spread(needed, {name: columns[name] for name in _read(needed, features, columns)})
     gathers, copies = _sources(features, texts, bases)
     of_rows = _read(left, copies.values(), columns, bases)

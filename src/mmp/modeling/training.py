@@ -9,12 +9,13 @@ from mmp.modeling.columns import Column, take
 from mmp.modeling.program import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     import numpy as np
     import numpy.typing as npt
 
     from mmp.data.table import Kind
+    from mmp.errors import Finding
     from mmp.modeling.columns import Columns
     from mmp.modeling.ops import Op
     from mmp.modeling.steps.base import Fitted
@@ -34,13 +35,17 @@ class Training(Mapping[str, Column]):
         What is to be predicted.
     seed : int
         Drives every random choice.
+    trust : collection of str
+        Dotted types, beyond scikit-learn's, that a guest may hold.
     """
 
-    def __init__(self, columns: Columns, target: Target, seed: int) -> None:
+    def __init__(self, columns: Columns, target: Target, seed: int, *, trust: Collection[str] = ()) -> None:
         self.inputs = frozenset(columns)
         self.leaves = dict(columns)
         self.target = target
         self.seed = seed
+        self.trust = trust
+        self.findings: list[Finding] = []
         self.rows: npt.NDArray[np.int64] | None = None
         self.variables = {name: name for name in columns}
         self.ops: list[Op] = []
@@ -77,6 +82,7 @@ class Training(Mapping[str, Column]):
 
     def add(self, fitted: Fitted) -> None:
         """Go on to what a step made of the columns."""
+        self.findings += fitted.findings
         for op in fitted.ops:
             self._add_op(op, fitted.out_of_fold)
         for name in fitted.dropped:

@@ -105,6 +105,7 @@ def prepare(rows: Rows, parts: Parts, recipe: Recipe, row: ModelRow) -> Prepared
         seed=recipe.evaluation.random_state,
         dtype=row.matrix_dtype,
         native_categories=row.native_categories,
+        trust=recipe.package.trust,
     )
     if matrix.rows is not None:
         targets["train"] = targets["train"].take(matrix.rows)

@@ -27,11 +27,8 @@ def _metrics() -> Rows:
 
 
 def _preprocessors() -> Rows:
-    rows = [
-        [row.type, ", ".join(row.parameters), "yes" if row.available else "not yet", row.description]
-        for row in STEPS.values()
-    ]
-    return ["type", "parameters", "available", "description"], rows
+    rows = [[row.type, ", ".join(row.parameters), row.description] for row in STEPS.values()]
+    return ["type", "parameters", "description"], rows
 
 
 def _adapters() -> Rows:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
-from mmp.settings.steps import ForeignStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -110,12 +108,6 @@ def missing_features(recipe: Recipe) -> Iterator[tuple[Path_, str]]:
     for row in NOT_YET:
         if row.is_used(recipe):
             yield tuple(row.key.split(".")), row.sentence
-    steps = (recipe.preprocessor.steps if recipe.preprocessor else None) or ()
-    for step in steps:
-        if isinstance(step, ForeignStep) or not STEPS[step.type].available:
-            ready = ", ".join(row.type for row in STEPS.values() if row.available)
-            sentence = f"{step.type} is not available in this version yet; available are {ready}"
-            yield ("preprocessor", "steps", step.position, "type"), sentence
 
 
 def missing_in_config(config: Config) -> Iterator[tuple[Path_, str]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from mmp.catalog.checks import CHECKS
 from mmp.catalog.metrics import UnknownMetricError, parse
 from mmp.catalog.models import MODELS, ModelRow, find
+from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
 from mmp.errors import Finding, SettingsError
 from mmp.lookup import absent, did_you_mean, install_line, is_dotted, is_installed
@@ -47,6 +49,8 @@ _ORDER = {
     "standard_scaler": 3, "min_max_scaler": 3, "robust_scaler": 3,
 }  # fmt: skip
 _WORDS = frozenset({"numeric", "categorical", "datetime"})
+# Parameters that are two numbers, and what they lie within.
+_RANGES = {"feature_range": (-inf, inf), "quantile_range": (0.0, 100.0)}
 _OWN_COLUMNS = {
     0: _WORDS,
     1: frozenset({"categorical"}),
@@ -234,6 +238,9 @@ def _catalog_model(recipe: Recipe, row: ModelRow) -> _Issues:
         question = did_you_mean(row.class_path, twins)
         message = f"{row.name} is for {row.task}, and task_choice is {recipe.task_choice}"
         yield _Issue("model", "error", "model.class_path", f"{message} ({question})" if question else message)
+    if recipe.model.class_weight is not None and not row.weighted:
+        message = f"{row.name} takes no weights; leave it out, or choose another model"
+        yield _Issue("model", "error", "model.class_weight", message)
     package = row.class_path.partition(".")[0]
     if not is_installed(package):
         message = f"{package} is not installed. {install_line(package)}"
@@ -369,6 +376,7 @@ def _steps(recipe: Recipe) -> _Issues:
     steps = (recipe.preprocessor.steps if recipe.preprocessor else None) or ()
     claimed = {name: role for role, name in _claimed(recipe)}
     for step in steps:
+        yield from _one_step(step, recipe.task_choice)
         for name in _names(step):
             if name in claimed:
                 message = f"{name!r} is the {claimed[name]} column, and no step may touch it"
@@ -379,6 +387,29 @@ def _steps(recipe: Recipe) -> _Issues:
         if late is not None:
             message = f"{step.type} stands before {late.type} of the same columns; {late.type} belongs first"
             yield _Issue("steps", "warn", ("preprocessor", "steps", step.position), message)
+
+
+def _one_step(step: Step, task: str) -> _Issues:
+    place = ("preprocessor", "steps", step.position)
+    row = STEPS.get(step.type)
+    if row is None:
+        wrong = absent(step.type)
+        if wrong:
+            package = step.type.partition(".")[0]
+            line = f". {install_line(package)}" if "not installed" in wrong else ""
+            yield _Issue("steps", "error", (*place, "type"), f"there is no step {step.type!r}: {wrong}{line}")
+    elif row.of_series and task != "timeseries":
+        message = (
+            f"{step.type} is not available in {task}: it is for ordered series, and here a row's answer may "
+            "not depend on its neighbours; use simple_imputer or constant_fill"
+        )
+        yield _Issue("steps", "error", (*place, "type"), message)
+    for name, (lowest, highest) in _RANGES.items():
+        given = getattr(step, name, None) if row else None
+        if given is not None and not lowest <= given[0] < given[1] <= highest:
+            within = f", from {lowest:g} to {highest:g}" if highest < inf else ""
+            message = f"{list(given)} is no range: write a smaller and a larger number{within}"
+            yield _Issue("steps", "error", (*place, name), message)
 
 
 def _names(step: Step) -> tuple[str, ...]:

@@ -6,6 +6,7 @@
     bundle.json state.npz      the pipeline and what goes with the model, as plain data
     baseline.json              the training columns' distributions
     estimator/                 the library's own file
+    transformers/              scikit-learn transformers, where a step of the recipe is one
     golden/                    synthetic requests and their answers
     MLmodel conda.yaml python_env.yaml requirements.txt input_example.json …    for MLflow
     environment.lock           all that was installed
@@ -51,6 +52,7 @@ _LIBRARIES: Final[dict[str, tuple[str, ...]]] = {
     "sklearn": ("scikit-learn", "scipy", "skops"),
     "xgboost": ("xgboost",),
 }
+_GUESTS: Final = ("pandas", *_LIBRARIES["sklearn"])
 # Files of these promise nothing to other versions; boosters' own formats do.
 _BOUND_TO_MINOR: Final = frozenset({"scikit-learn"})
 
@@ -92,7 +94,7 @@ def write(bundle: Bundle, folder: Path, *, run_id: str, recipe_digest: str) -> s
     folder.mkdir(parents=True, exist_ok=True)
     bundle.save(folder)
     golden.write(bundle, folder)
-    libraries = _libraries(bundle.model.engine)
+    libraries = _libraries(bundle)
     signature.write(bundle, folder, run_id=run_id, libraries=libraries)
     facts = {
         "mmp": mmp.__version__,
@@ -149,8 +151,9 @@ def load(folder: Path | str, *, expected_digest: str | None = None, trust: Colle
             ) from error
 
 
-def _libraries(engine: str) -> tuple[str, ...]:
-    return ("numpy", *_LIBRARIES[engine])
+def _libraries(bundle: Bundle) -> tuple[str, ...]:
+    guests = _GUESTS if bundle.pipeline.has_guests else ()
+    return tuple(dict.fromkeys(("numpy", *_LIBRARIES[bundle.model.engine], *guests)))
 
 
 def _check_versions(facts: Mapping[str, Any], trust: Collection[str]) -> bool:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.data.table import Kind
+    from mmp.errors import Finding
     from mmp.modeling.columns import Column
     from mmp.modeling.ops import Op
     from mmp.modeling.training import Training
@@ -49,12 +50,15 @@ class Fitted:
         targets of an op, or none.
     rows : ndarray of int64 or None
         Positions of the training rows that are left, where the step leaves some out.
+    findings : tuple of Finding
+        What the user should know of it.
     """
 
     ops: tuple[Op, ...]
     dropped: tuple[str, ...] = ()
     out_of_fold: Mapping[str, Column] = field(default_factory=dict)
     rows: npt.NDArray[np.int64] | None = None
+    findings: tuple[Finding, ...] = ()
 
 
 def require_kinds(step: StepSettings, names: Sequence[str], training: Training, kinds: Sequence[str]) -> None:

@@ -9,8 +9,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmp.errors import DataError
+
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+    from mmp.modeling.target import Target
+
+
+def folds_of(target: Target, n_folds: int, seed: int, *, step: str) -> npt.NDArray[np.int32]:
+    """Return each row's fold, stratified where there are classes.
+
+    Raises
+    ------
+    DataError
+        Where there are fewer rows than folds.
+    """
+    if len(target) < n_folds:
+        raise DataError(
+            f"The step {step} needs {n_folds} rows for its {n_folds} folds; training has {len(target)}.",
+            hint="Give it more rows, or leave the step out.",
+        )
+    if target.kind == "classification":
+        return stratified_folds(target.values, n_folds, seed)
+    return shuffled_folds(len(target), n_folds, seed)
 
 
 def shuffled_folds(n_rows: int, n_folds: int, seed: int) -> npt.NDArray[np.int32]:

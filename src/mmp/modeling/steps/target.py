@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from mmp.errors import DataError
 from mmp.modeling.columns import Column
 from mmp.modeling.steps.base import NUMBERS, Fitted, StepSettings, require_kinds
 from mmp.modeling.steps.encode import Categories
-from mmp.modeling.steps.folds import shuffled_folds, stratified_folds
+from mmp.modeling.steps.folds import folds_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +22,13 @@ if TYPE_CHECKING:
     from mmp.modeling.training import Training
 
     Floats = npt.NDArray[np.float64]
+
+_PRIOR_ROWS = 1
+
+
+class _CatboostEncoder(StepSettings, Protocol):
+    @property
+    def sigma(self) -> float | None: ...
 
 
 class _TargetEncoder(StepSettings, Protocol):
@@ -47,16 +53,16 @@ def target_encoder(step: _TargetEncoder, names: Sequence[str], training: Trainin
     Explorations 3 (1); equations 5 to 7.
     """
     require_kinds(step, names, training, ("text", *NUMBERS))
-    folds = _folds(training.target, step.cv, training.seed)
+    folds = folds_of(training.target, step.cv, training.seed, step=step.type)
     smooth = None if isinstance(step.smooth, str) else float(step.smooth)
     ops: list[Op] = []
     out_of_fold: dict[str, Column] = {}
     for name in names:
-        targets = _target_names(name, training)
+        targets = target_names(name, training)
         categories = Categories.of(training[name])
         cells = folds * np.int64(categories.n_levels) + categories.codes
         encoded, overall = [], []
-        for target, outcome in zip(targets, _outcomes(training.target), strict=True):
+        for target, outcome in zip(targets, outcomes_of(training.target), strict=True):
             means = _Means(
                 _Sums.of(cells, outcome, (step.cv, categories.n_levels)),
                 _Sums.of(folds, outcome, (step.cv, 1)),
@@ -68,22 +74,67 @@ def target_encoder(step: _TargetEncoder, names: Sequence[str], training: Trainin
         known = np.column_stack(encoded)
         missing = known[-1] if categories.has_missing else overall
         ops.append(categories.lookup(name, targets, known[: categories.n_known], overall, missing))
-    dropped = tuple(names) if len(_outcomes(training.target)) > 1 else ()
+    dropped = tuple(names) if len(outcomes_of(training.target)) > 1 else ()
     return Fitted(tuple(ops), dropped, out_of_fold)
 
 
-def _folds(target: Target, n_folds: int, seed: int) -> npt.NDArray[np.int32]:
-    if len(target) < n_folds:
-        raise DataError(
-            f"The target encoder needs {n_folds} rows for its {n_folds} folds; training has {len(target)}.",
-            hint="Give it more rows, or fewer folds with cv.",
-        )
-    if target.kind == "classification":
-        return stratified_folds(target.values, n_folds, seed)
-    return shuffled_folds(len(target), n_folds, seed)
+def catboost_encoder(step: _CatboostEncoder, names: Sequence[str], training: Training) -> Fitted:
+    """Replace categories by the mean of the target over earlier rows, as category_encoders does.
+
+    A training row gets the mean over the rows before it that have its category, the overall mean
+    counted as one row more, times a noise of mean 1 and deviation `sigma`; every other row gets the
+    mean over all training rows. Missing is a category of its own where training had missing values;
+    unseen categories, and those of a single row, get the overall mean. With more than two classes
+    there is a column for each.
+
+    References
+    ----------
+    Prokhorenkova et al. (2018), CatBoost: unbiased boosting with categorical features, NeurIPS.
+    """
+    require_kinds(step, names, training, ("text", *NUMBERS))
+    noise = np.random.RandomState(training.seed)
+    ops: list[Op] = []
+    out_of_fold: dict[str, Column] = {}
+    for name in names:
+        targets = target_names(name, training)
+        categories = Categories.of(training[name])
+        encoded, overall = [], []
+        for target, outcome in zip(targets, outcomes_of(training.target), strict=True):
+            mean = float(outcome.mean())
+            before = _means_before(categories.codes, outcome, mean)
+            if step.sigma:
+                before = before * noise.normal(1.0, step.sigma, len(before))
+            out_of_fold[target] = Column("float", before)
+            encoded.append(_means_of_levels(categories, outcome, mean))
+            overall.append(mean)
+        known = np.column_stack(encoded)
+        missing = known[-1] if categories.has_missing else overall
+        ops.append(categories.lookup(name, targets, known[: categories.n_known], overall, missing))
+    dropped = tuple(names) if len(outcomes_of(training.target)) > 1 else ()
+    return Fitted(tuple(ops), dropped, out_of_fold)
 
 
-def _outcomes(target: Target) -> list[Floats]:
+def _means_before(codes: npt.NDArray[Any], outcome: Floats, mean: float) -> Floats:
+    """Return each row's mean over the rows before it that have its level."""
+    order = np.argsort(codes, kind="stable")
+    sizes = np.bincount(codes)[np.unique(codes)]
+    starts = np.repeat(np.cumsum(sizes) - sizes, sizes)
+    centred = outcome[order] - mean  # so that little is lost where one running sum is taken from another
+    running = np.cumsum(centred) - centred
+    rows = np.arange(len(codes)) - starts
+    means = np.empty(len(codes))
+    means[order] = mean + (running - running[starts]) / (rows + _PRIOR_ROWS)
+    return means
+
+
+def _means_of_levels(categories: Categories, outcome: Floats, mean: float) -> Floats:
+    rows = np.bincount(categories.codes, minlength=categories.n_levels)
+    total = np.bincount(categories.codes, outcome, categories.n_levels)
+    means: Floats = (total + mean * _PRIOR_ROWS) / (rows + _PRIOR_ROWS)
+    return np.where(rows > 1, means, mean)
+
+
+def outcomes_of(target: Target) -> list[Floats]:
     """Return what is averaged: the number, whether the second of two classes came, or whether each did."""
     if target.kind == "regression":
         return [target.values]
@@ -91,10 +142,14 @@ def _outcomes(target: Target) -> list[Floats]:
     return [(target.values == code).astype(np.float64) for code in codes]
 
 
-def _target_names(name: str, training: Training) -> tuple[str, ...]:
+def target_names(name: str, training: Training, *, fresh: bool = False) -> tuple[str, ...]:
+    """Return the columns that a statistic of the target is kept in: one, or one for each class.
+
+    The one is the column itself, or a new one where it is to be `fresh`.
+    """
     classes = training.target.classes
     if len(classes) <= 2:
-        return (name,)
+        return (training.new_name(name) if fresh else name,)
     return tuple(training.new_name(f"{name}:{label}") for label in classes)
 
 
