@@ -24,6 +24,8 @@ def link(scores, row):
         positive = 1 / (1 + np.exp(-scores[:, 0]))
         return np.stack((1 - positive, positive), axis=1)
     powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    if row.one_vs_rest:
+        powers = 1 / (1 + np.exp(-scores))
     return powers / powers.sum(axis=1, keepdims=True)
 
 

@@ -211,15 +211,13 @@ def test_threads_do_not_change_a_prediction(name, kind):
 
 
 FOREIGN = [
-    ("sklearn.ensemble.HistGradientBoostingClassifier", "binary"),
-    ("sklearn.ensemble.GradientBoostingClassifier", "three"),
-    ("sklearn.ensemble.ExtraTreesRegressor", "regression"),
-    ("sklearn.neighbors.KNeighborsClassifier", "three"),
-    ("sklearn.neural_network.MLPRegressor", "regression"),
-    ("sklearn.naive_bayes.GaussianNB", "binary"),
-    ("sklearn.svm.SVR", "regression"),
-    ("sklearn.linear_model.Ridge", "regression"),
-    ("sklearn.tree.DecisionTreeClassifier", "binary"),
+    ("sklearn.ensemble.AdaBoostClassifier", "three"),
+    ("sklearn.ensemble.BaggingRegressor", "regression"),
+    ("sklearn.gaussian_process.GaussianProcessClassifier", "binary"),
+    ("sklearn.kernel_ridge.KernelRidge", "regression"),
+    ("sklearn.linear_model.TheilSenRegressor", "regression"),
+    ("sklearn.naive_bayes.BernoulliNB", "binary"),
+    ("sklearn.neighbors.NearestCentroid", "three"),
 ]
 
 
@@ -233,11 +231,13 @@ def test_any_sklearn_estimator_is_fitted_saved_and_loaded(path, kind, tmp_path):
     loaded = engines.load("sklearn", tmp_path, model.save(tmp_path))
     output = model.predict(values)
     np.testing.assert_array_equal(loaded.predict(values), output)
+    for start, stop in ((0, 1), (1, 4), (4, N)):
+        np.testing.assert_array_equal(model.predict(values[start:stop]), output[start:stop])
     assert output.shape == ((N,) if kind == "regression" else (N, target.n_classes))
 
 
 def test_an_estimator_without_probabilities_is_refused():
-    row = row_for("sklearn.svm.LinearSVC", "classification")
+    row = row_for("sklearn.linear_model.RidgeClassifier", "classification")
     with pytest.raises(SettingsError, match="no probabilities") as raised:
         fit_model(row, {}, Matrix(np.nan_to_num(VALUES), NAMES), TARGETS["binary"])
     assert "predict_proba" in raised.value.hint
@@ -246,8 +246,8 @@ def test_an_estimator_without_probabilities_is_refused():
 @pytest.mark.parametrize(
     ("path", "task", "message"),
     [
-        ("sklearn.linear_model.Ridge", "classification", "no estimator for classification"),
-        ("sklearn.naive_bayes.GaussianNB", "regression", "no estimator for regression"),
+        ("sklearn.kernel_ridge.KernelRidge", "classification", "no estimator for classification"),
+        ("sklearn.naive_bayes.BernoulliNB", "regression", "no estimator for regression"),
         ("sklearn.preprocessing.StandardScaler", "classification", "no scikit-learn compatible estimator"),
         ("collections.OrderedDict", "classification", "no scikit-learn compatible estimator"),
         ("math.sqrt", "classification", "no scikit-learn compatible estimator"),
@@ -261,7 +261,7 @@ def test_what_is_no_estimator_for_the_task_is_refused(path, task, message):
 
 
 def test_an_unknown_hyperparameter_of_a_foreign_estimator_is_named():
-    row = row_for("sklearn.linear_model.Ridge", "regression")
+    row = row_for("sklearn.kernel_ridge.KernelRidge", "regression")
     with pytest.raises(UnknownNameError, match="no hyperparameter 'alfa'") as raised:
         fit_model(row, {"alfa": 1}, Matrix(np.nan_to_num(VALUES), NAMES), TARGETS["regression"])
     assert raised.value.hint == "did you mean 'alpha'?"

@@ -18,9 +18,12 @@ CODES = (MATRIX.values[:, 0] + RNG.normal(size=300) > 0.8).astype(np.int32)
 BINARY = Target("classification", CODES, ("No", "Yes"), 1)
 THREE = Target("classification", np.arange(300, dtype=np.int32) % 3, ("a", "b", "c"))
 NUMBERS = Target("regression", MATRIX.values[:, 0].astype(np.float64))
+PLAIN = FitOptions(library_defaults=True)
 
-every_classifier = pytest.mark.parametrize(
-    "row", [row for row in MODELS.values() if row.task == "classification"], ids=lambda row: row.name
+every_weighted = pytest.mark.parametrize(
+    "row",
+    [row for row in MODELS.values() if row.task == "classification" and row.weighted],
+    ids=lambda row: row.name,
 )
 every_row = pytest.mark.parametrize("row", MODELS.values(), ids=lambda row: row.name)
 
@@ -233,13 +236,13 @@ def test_what_a_library_warns_of_becomes_a_finding():
 # -- weights
 
 
-@every_classifier
+@every_weighted
 def test_balanced_weights_lift_the_rarer_class(row):
     balanced = positive(row, options=FitOptions(threads=1, class_weight="balanced"))
     assert balanced[:, 1].mean() > positive(row)[:, 1].mean() + 0.05
 
 
-@every_classifier
+@every_weighted
 def test_balanced_is_the_map_that_it_stands_for(row):
     counts = np.bincount(CODES)
     spelled = {"No": 300 / (2 * counts[0]), True: 300 / (2 * counts[1])}  # YAML reads Yes as true
@@ -290,6 +293,38 @@ def test_weights_for_an_estimator_without_them_are_refused():
     row = row_for("sklearn.neighbors.KNeighborsClassifier", "classification")
     with pytest.raises(SettingsError, match="takes no weights"):
         fit_model(row, {}, MATRIX, BINARY, options=FitOptions(class_weight="balanced"))
+
+
+# -- privacy
+
+
+def test_a_model_that_holds_training_rows_says_so():
+    (finding,) = fit_model(find("KNeighborsClassifier"), {}, MATRIX, BINARY).findings
+    assert (finding.check, finding.level) == ("privacy", "warn")
+    assert "the training rows" in finding.message
+    assert fit_model(find("GaussianNB"), {}, MATRIX, BINARY).findings == ()
+
+
+# -- the unit of the target
+
+
+def test_a_default_counts_in_the_target_and_a_written_value_is_the_librarys_own():
+    far = Target("regression", NUMBERS.values * 1000 + 5)
+    spread = far.values.std()
+    assert fit_model(find("Lasso"), {}, MATRIX, far).params["alpha"] == pytest.approx(1e-3 * spread)
+    assert fit_model(find("Lasso"), {"alpha": 2.0}, MATRIX, far).params["alpha"] == 2.0
+    svr = fit_model(find("SVR"), {"epsilon": 3.0}, MATRIX, far).params
+    assert (svr["epsilon"], svr["C"]) == (3.0, pytest.approx(spread))
+    assert "alpha" not in fit_model(find("Lasso"), {}, MATRIX, far, options=PLAIN).params
+
+
+@pytest.mark.parametrize("name", ["HuberRegressor", "MLPRegressor", "Lasso", "SVR"])
+def test_the_unit_of_the_target_does_not_matter(name):
+    near, far = NUMBERS, Target("regression", NUMBERS.values * 1e6 - 4e7)
+    outputs = [
+        fit_model(find(name), {}, MATRIX, target).model.predict(MATRIX.values) for target in (near, far)
+    ]
+    np.testing.assert_allclose((outputs[1] + 4e7) / 1e6, outputs[0], atol=0.01)
 
 
 # -- stopping

@@ -40,7 +40,7 @@ def test_boosters_do_the_most_for_themselves(engine):
 
 
 def test_others_get_numbers_without_holes():
-    model = row_for("sklearn.ensemble.ExtraTreesClassifier", "classification")
+    model = row_for("sklearn.ensemble.BaggingClassifier", "classification")
     assert chosen(model) == [
         ("datetime_features", "datetime"),
         ("simple_imputer", "numeric"),
@@ -51,7 +51,7 @@ def test_others_get_numbers_without_holes():
 
 
 def test_no_more_than_the_table_needs():
-    model = row_for("sklearn.ensemble.ExtraTreesClassifier", "classification")
+    model = row_for("sklearn.ensemble.BaggingClassifier", "classification")
     assert [step.type for step in default_steps(SPECS[3:4], COLUMNS, model=model)] == ["one_hot_encoder"]
     assert default_steps(SPECS[:3], COLUMNS, model=next(iter(MODELS.values()))) == ()
 

@@ -80,6 +80,13 @@ def test_an_estimator_of_any_library_is_allowed():
         assert told(recipe(model={"class_path": path}), "error") == []
 
 
+def test_class_weights_for_a_model_without_weights_are_refused():
+    made = recipe(model={"class_path": "sklearn.neighbors.KNeighborsClassifier", "class_weight": "balanced"})
+    assert told(made, "error") == [
+        "KNeighborsClassifier takes no weights; leave it out, or choose another model"
+    ]
+
+
 def test_fixed_values_without_tuning_are_not_ignored_in_silence():
     made = recipe(
         model={"class_path": "xgboost.XGBClassifier", "hyperparameters": {"fixed": {"max_depth": 3}}}

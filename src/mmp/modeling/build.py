@@ -29,11 +29,12 @@ if TYPE_CHECKING:
 ONE_HOT_LEVELS = 32
 """Most levels of a text column in the training rows that become 0/1 columns."""
 
-NATIVE_LEVELS = {"xgboost": 64, "lightgbm": 64}
+NATIVE_LEVELS = {"xgboost": 64, "lightgbm": 64, "sklearn": 64}
 """Most levels that a library's own categories are used for, where it is not good at more.
 
-Both try partitions of the levels at each node, up to 64 and 32 groups by default, and start to learn
-single levels by heart beyond; CatBoost encodes by the target itself, so it takes any number.
+They try partitions of the levels at each node, XGBoost and LightGBM of up to 64 and 32 groups by
+default, and start to learn single levels by heart beyond; scikit-learn's histograms take 255 at most.
+CatBoost encodes by the target itself, so it takes any number.
 """
 
 

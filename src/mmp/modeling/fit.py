@@ -16,7 +16,7 @@ from mmp.modeling.engines.base import FitJob, Stopping
 from mmp.modeling.target import position_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -140,6 +140,7 @@ def fit_model(
     _check_learnable(row, target)
     _check_missing(row, train)
     params, findings = hyperparameters.complete(row, written, library_defaults=options.library_defaults)
+    _count_in_target(row, params, written, target)
     _check_objective(row, params)
     _check_rounds(row, params)
     stopping = _stopping(row, params, target, options, has_validation=validation is not None)
@@ -166,7 +167,7 @@ def fit_model(
         warnings.simplefilter("always")
         model = _fit(job)
     used = {name: value for name, value in ((row.seed_param, seed), (row.thread_param, n_threads)) if name}
-    return Fitted(model, {**params, **used}, (*findings, *_warned(row, caught)))
+    return Fitted(model, {**params, **used}, (*findings, *_kept_rows(row), *_warned(row, caught)))
 
 
 def _fit(job: FitJob) -> Model:
@@ -200,8 +201,18 @@ def _check_missing(row: ModelRow, train: Matrix) -> None:
         raise missing_values(train, name=row.name, where="train split")
 
 
+def _count_in_target(
+    row: ModelRow, params: dict[str, Any], written: Mapping[str, Any], target: Target
+) -> None:
+    """Turn defaults that stand for standard deviations of the target into the library's own numbers."""
+    names = row.of_target & (params.keys() - written.keys())
+    spread = float(target.values.std()) if names else 1.0
+    for name in names:
+        params[name] *= spread
+
+
 def _check_objective(row: ModelRow, params: Mapping[str, Any]) -> None:
-    for name in ("objective", "loss_function"):
+    for name in ("objective", "loss_function", "loss"):
         value = params.get(name)
         if row.objectives and value is not None and value not in row.objectives:
             raise SettingsError(
@@ -311,6 +322,12 @@ def _pop_number(row: ModelRow, params: dict[str, Any], name: str | None, default
             hint=f"Correct model.hyperparameters.values.{name}, or leave it out.",
         )
     return value
+
+
+def _kept_rows(row: ModelRow) -> Iterator[Finding]:
+    if row.keeps:
+        message = f"The model's file holds {row.keeps}: whoever has the file can read them."
+        yield Finding("privacy", "warn", message)
 
 
 def _warned(row: ModelRow, caught: Sequence[warnings.WarningMessage]) -> tuple[Finding, ...]:

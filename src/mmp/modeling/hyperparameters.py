@@ -11,7 +11,7 @@ from mmp.lookup import did_you_mean
 if TYPE_CHECKING:
     from mmp.catalog.models import ModelRow
 
-_BY_FEATURE = ("monotone_constraints", "monotonic_cst", "interaction_constraints")
+_BY_FEATURE = ("monotone_constraints", "monotonic_cst", "interaction_constraints", "interaction_cst")
 
 
 def complete(
@@ -64,7 +64,7 @@ def complete(
     without_effect = sorted(named.keys() & row.ignored)
     kept = {name: value for name, value in named.items() if name not in row.ignored}
     defaults = {} if library_defaults else _defaults(row, kept)
-    return defaults | kept, tuple(_ignored(row, name) for name in without_effect)
+    return {**row.fixed, **defaults, **kept}, tuple(_ignored(row, name) for name in without_effect)
 
 
 def by_position(params: Mapping[str, Any], features: Sequence[str]) -> dict[str, Any]:

@@ -29,12 +29,16 @@ _BLOCK = 8192  # rows whose columns stay in the cache
 
 @dataclass(frozen=True, eq=False)
 class LinearModel(Model):
-    """Coefficients of shape (n_outputs, n_features), intercepts of shape (n_outputs,), the mean row."""
+    """Coefficients of shape (n_outputs, n_features), intercepts of shape (n_outputs,), the mean row.
+
+    Several classes share one softmax, unless each has a sigmoid of its own (`one_vs_rest`).
+    """
 
     engine = "linear"
     coefficients: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 0)))
     intercepts: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
     center: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    one_vs_rest: bool = False
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         blocks = range(0, len(values), _BLOCK)
@@ -42,8 +46,8 @@ class LinearModel(Model):
         if not self.n_classes:
             return np.asarray(scores[0])
         if len(scores) == 1:
-            return both_classes(np.exp(-np.logaddexp(0.0, -scores[0])))
-        return _softmax(scores)
+            return both_classes(np.exp(_log_sigmoid(scores[0])))
+        return _softmax(_log_sigmoid(scores) if self.one_vs_rest else scores)
 
     def _scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Add feature by feature, so that every row goes through the same operations."""
@@ -64,15 +68,17 @@ class LinearModel(Model):
 
     def _save(self, folder: Path) -> dict[str, Any]:
         write_arrays(folder / _FILE, {name: getattr(self, name) for name in _ARRAYS})
-        return {}
+        return {"one_vs_rest": self.one_vs_rest}
 
 
 def fit(job: FitJob) -> LinearModel:
     """Fit the estimator and keep its coefficients."""
-    estimator = sklearn.fitted(job)
-    coefficients = np.atleast_2d(np.asarray(estimator.coef_, np.float64))
+    estimator, unit = sklearn.fitted(job)
+    coefficients = np.atleast_2d(np.asarray(estimator.coef_, np.float64)) * unit.one
     intercepts = np.zeros(len(coefficients)) + np.asarray(estimator.intercept_, np.float64)
+    intercepts = intercepts * unit.one + unit.zero
     n_classes = job.target.n_classes
+    two_left = len(coefficients) == 1
     if n_classes and len(estimator.classes_) < n_classes:
         coefficients, intercepts = _widened(coefficients, intercepts, estimator.classes_, n_classes)
     with np.errstate(over="ignore"):
@@ -84,6 +90,7 @@ def fit(job: FitJob) -> LinearModel:
         coefficients=coefficients,
         intercepts=intercepts,
         center=center,
+        one_vs_rest=job.row.one_vs_rest and not two_left,
     )
 
 
@@ -93,7 +100,13 @@ def load(
     """Read the coefficients."""
     arrays = read_arrays(folder / _FILE)
     return LinearModel(
-        meta["n_classes"], meta["n_features"], n_threads, **{name: arrays[name] for name in _ARRAYS}
+        meta["n_classes"],
+        meta["n_features"],
+        n_threads,
+        one_vs_rest=meta["one_vs_rest"],
+        coefficients=arrays["coefficients"],
+        intercepts=arrays["intercepts"],
+        center=arrays["center"],
     )
 
 
@@ -115,6 +128,10 @@ def _widened(
     wide = np.zeros((n_classes, coefficients.shape[1])), np.full(n_classes, -np.inf)
     wide[0][present], wide[1][present] = coefficients, intercepts
     return wide
+
+
+def _log_sigmoid(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    return -np.logaddexp(0.0, -scores)
 
 
 def _softmax(scores: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -6,7 +6,8 @@ import io
 import pickle
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from mmp.errors import ArtifactError, SettingsError, UnknownNameError
 from mmp.lookup import did_you_mean, resolve
+from mmp.modeling.engines import shape
 from mmp.modeling.engines.base import FitJob, Model
 from mmp.modeling.engines.steady import steady
 
@@ -29,44 +31,80 @@ _FILE = {"skops": "model.skops", "pickle": "model.pkl"}
 PICKLE: Final = "pickle"
 """The word in the config's ``trust`` that allows a model to be a pickle."""
 
+_FOLDS = 5
 _METHODS = ("fit", "predict", "get_params", "set_params")
 
 # Parts of scikit-learn's own estimators that skops leaves to us: plain numbers behind a constructor.
 TRUSTED: Final = frozenset(
     {
+        "functools.partial",  # what it is a part of is a type of its own, and looked at
+        "numpy.dtype",
+        "scipy._lib.array_api_compat.numpy._aliases.asarray",
+        "scipy.interpolate._bsplines.BSpline",
         "sklearn._loss.loss.HalfTweedieLossIdentity",
         "sklearn.calibration._CalibratedClassifier",
         "sklearn.calibration._SigmoidCalibration",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.feature_selection._univariate_selection.f_classif",
+        "sklearn.feature_selection._univariate_selection.f_regression",
         "sklearn.gaussian_process._gpc._BinaryGaussianProcessClassifierLaplace",
         "sklearn.gaussian_process.kernels.ConstantKernel",
         "sklearn.gaussian_process.kernels.Product",
         "sklearn.gaussian_process.kernels.RBF",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
+        "sklearn.model_selection._split.StratifiedKFold",
         "sklearn.neighbors._ball_tree.BallTree",
         "sklearn.neighbors._kd_tree.KDTree",
         "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
         "sklearn.neural_network._stochastic_optimizers.SGDOptimizer",
         "sklearn.tree._tree.Tree",
+        "sklearn.utils.validation.check_array",
     }
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What the numbers of a fitted target count in.
+
+    Parameters
+    ----------
+    zero, one : float
+        What 0 stands for, and the size of 1.
+    """
+
+    zero: float = 0.0
+    one: float = 1.0
+
+
 @dataclass(frozen=True, eq=False)
 class SklearnModel(Model):
-    """An estimator, and how it may be saved."""
+    """An estimator, how it may be saved, whether it wants blocks of rows, and the unit of its numbers."""
 
     engine = "sklearn"
     estimator: Any = None
     format: str = "skops"
+    in_blocks: bool = False
+    unit: Unit = Unit()
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        together = shape.in_blocks if self.in_blocks else shape.in_company
+        n_threads = 1 if self.in_blocks else self._threads_for(values)
+        predict = self.estimator.predict_proba if self.n_classes else self.estimator.predict
+        with _limited(self._pools, n_threads):
+            answer = together(predict, values)
         if not self.n_classes:
-            return np.asarray(self.estimator.predict(values), np.float64).reshape(len(values))
+            numbers = np.asarray(answer, np.float64).reshape(len(values))
+            return numbers if self.unit == Unit() else numbers * self.unit.one + self.unit.zero
         output = np.zeros((len(values), self.n_classes))
         # a class without training rows is none of the estimator's, and has no probability
-        output[:, self.estimator.classes_] = self.estimator.predict_proba(values)
+        output[:, self.estimator.classes_] = answer
         return output
+
+    @cached_property
+    def _pools(self) -> Any:
+        """Looked for once: it takes longer than a prediction."""
+        return _controller()
 
     def _save(self, folder: Path) -> dict[str, Any]:
         path = folder / _FILE[self.format]
@@ -76,29 +114,59 @@ class SklearnModel(Model):
             from skops.io import dumps
 
             path.write_bytes(steady(dumps(self.estimator)))
-        return {"format": self.format}
+        return {"format": self.format, "in_blocks": self.in_blocks, "unit": asdict(self.unit)}
 
 
 def fit(job: FitJob) -> SklearnModel:
     """Fit the estimator, after making sure that it can be saved."""
     saved_as = check_saveable(job.row, job.params, trust=job.trust, allow_pickle=job.allow_pickle)
-    estimator = fitted(job)
+    estimator, unit = fitted(job)
     if "n_jobs" in estimator.get_params(deep=False):
         # threads add up a forest's trees in the order they come, and two predictions differ
         estimator.set_params(n_jobs=1)
-    return SklearnModel(
-        job.target.n_classes, job.train.values.shape[1], job.threads, estimator=estimator, format=saved_as
+    model = SklearnModel(
+        job.target.n_classes,
+        job.train.values.shape[1],
+        job.threads,
+        estimator=estimator,
+        format=saved_as,
+        in_blocks=job.row.in_blocks,
+        unit=unit,
     )
+    model.predict(job.train.values[:1])  # some find out only now that a hyperparameter cannot be
+    return model
 
 
-def fitted(job: FitJob) -> Any:
-    """Return the fitted estimator of a job."""
+def fitted(job: FitJob) -> tuple[Any, Unit]:
+    """Return the fitted estimator of a job, and what its numbers count in."""
     estimator = _estimator(job.row, job.params)
     own = estimator.get_params(deep=False)
     wanted = ((job.row.seed_param, job.seed), (job.row.thread_param, job.threads))
     estimator.set_params(**{name: value for name, value in wanted if name and name in own})
-    with _threads(job.threads):
-        return estimator.fit(job.train.values, job.target.values, **_weights(estimator, job))
+    if job.row.native_categories:
+        estimator.set_params(categorical_features=sorted(job.train.categorical) or None)
+    if job.row.calibrated:
+        estimator = _calibrated(estimator, job)
+    unit = _unit(job)
+    target = job.target.values if unit == Unit() else (job.target.values - unit.zero) / unit.one
+    with _limited(_controller(), job.threads):
+        return estimator.fit(job.train.values, target, **_weights(estimator, job)), unit
+
+
+def _calibrated(estimator: Any, job: FitJob) -> Any:
+    """Give an estimator of scores its probabilities: a sigmoid over scores that are out of fold."""
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.model_selection import StratifiedKFold
+
+    rarest = int(np.unique(job.target.values, return_counts=True)[1].min())
+    folds = StratifiedKFold(max(2, min(_FOLDS, rarest)), shuffle=True, random_state=job.seed)
+    return CalibratedClassifierCV(estimator, ensemble=False, cv=folds)
+
+
+def _unit(job: FitJob) -> Unit:
+    if not job.row.scale_target or job.target.classes:
+        return Unit()
+    return Unit(float(job.target.values.mean()), float(job.target.values.std()) or 1.0)
 
 
 def load(
@@ -106,9 +174,16 @@ def load(
 ) -> SklearnModel:
     """Read an estimator; types outside skops' list, `TRUSTED` and `trust` are refused."""
     path = folder / _FILE[meta["format"]]
-    read = _unpickled if meta["format"] == PICKLE else _unskopsed
+    is_pickle = meta["format"] == PICKLE
+    estimator = _unpickled(path, trust) if is_pickle else unskopsed(path.read_bytes(), trust)
     return SklearnModel(
-        meta["n_classes"], meta["n_features"], n_threads, estimator=read(path, trust), format=meta["format"]
+        meta["n_classes"],
+        meta["n_features"],
+        n_threads,
+        estimator=estimator,
+        format=meta["format"],
+        in_blocks=meta["in_blocks"],
+        unit=Unit(**meta["unit"]),
     )
 
 
@@ -135,14 +210,14 @@ def check_saveable(
     """
     if row.parameters:  # of the catalog: a conformance test has fitted and saved it
         return "skops"
-    from skops.io import dumps, get_untrusted_types
+    from skops.io import dumps
 
-    unknown = set(get_untrusted_types(data=dumps(_rehearse(row, params)))) - TRUSTED - set(trust)
+    unknown = untrusted(dumps(_rehearse(row, params)), trust)
     if not unknown:
         return "skops"
     if allow_pickle:
         return PICKLE
-    names = ", ".join(sorted(unknown))
+    names = ", ".join(unknown)
     raise SettingsError(
         f"{row.name} cannot be saved safely: it holds {names}.",
         hint=f"Add 'package: {{trust: [{names}]}}' to the recipe if you trust this code,"
@@ -204,10 +279,10 @@ def _check_task(estimator: Any, row: ModelRow) -> None:
             f"{row.class_path} is no estimator for {row.task}.",
             hint="Change task_choice, or name a class that fits it.",
         )
-    if row.task == "classification" and not hasattr(estimator, "predict_proba"):
+    if row.task == "classification" and not (row.calibrated or hasattr(estimator, "predict_proba")):
         raise SettingsError(
             f"{row.name} predicts no probabilities, and a classifier here must.",
-            hint="Name an estimator with predict_proba; sklearn.svm.SVC has it with 'probability: true'.",
+            hint="Name an estimator with predict_proba, or one of the catalog (mmp list models).",
         )
 
 
@@ -222,28 +297,44 @@ def _weights(estimator: Any, job: FitJob) -> dict[str, Any]:
     return {"sample_weight": job.weights}
 
 
-def _threads(count: int) -> AbstractContextManager[Any]:
+def _controller() -> Any:
+    """Return what holds the thread pools of native libraries, or None where nothing does."""
     try:
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import ThreadpoolController
     except ModuleNotFoundError:
-        return nullcontext()
-    limits: AbstractContextManager[Any] = threadpool_limits(limits=count)
+        return None
+    return ThreadpoolController()
+
+
+def _limited(controller: Any, n_threads: int) -> AbstractContextManager[Any]:
+    limits: AbstractContextManager[Any] = controller.limit(limits=n_threads) if controller else nullcontext()
     return limits
 
 
-def _unskopsed(path: Path, trust: Collection[str]) -> Any:
+def unskopsed(data: bytes, trust: Collection[str]) -> Any:
+    """Read what skops wrote.
+
+    Raises
+    ------
+    ArtifactError
+        Where it holds types outside skops' list, `TRUSTED` and `trust`.
+    """
     from skops.io import get_untrusted_types, load
 
-    data = path.read_bytes()
-    allowed = TRUSTED | set(trust)
-    found = set(get_untrusted_types(data=data))
-    if found - allowed:
-        names = ", ".join(sorted(found - allowed))
+    if unknown := untrusted(data, trust):
+        names = ", ".join(unknown)
         raise ArtifactError(
             f"The model holds types that are not trusted: {names}.",
             hint=f"Add 'trust: [{names}]' to the config if you trust this code.",
         )
-    return load(io.BytesIO(data), trusted=sorted(found))
+    return load(io.BytesIO(data), trusted=get_untrusted_types(data=data))
+
+
+def untrusted(data: bytes, trust: Collection[str]) -> list[str]:
+    """Return the types of a skops file that neither skops, nor the table here, nor `trust` knows."""
+    from skops.io import get_untrusted_types
+
+    return sorted(set(get_untrusted_types(data=data)) - TRUSTED - set(trust))
 
 
 def _unpickled(path: Path, trust: Collection[str]) -> Any:
