@@ -69,6 +69,7 @@ ui: $(STAMP) ## MLflow's pages over the runs
 
 bench: $(STAMP) ## the benchmarks, side by side in one go
 	@$(BIN)/python bench/train.py
+	@$(BIN)/python bench/preprocess.py
 
 clean: ## remove what make made (not your runs)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
