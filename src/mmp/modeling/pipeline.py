@@ -36,6 +36,7 @@ from mmp.modeling.program import assemble, ops_for, saturate
 from mmp.modeling.steps import fit_function, select
 from mmp.modeling.steps.encode import category_codes
 from mmp.modeling.training import Training
+from mmp.modeling.width import check_width
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -242,7 +243,7 @@ def fit(
     ------
     DataError
         Where a step names a column that is not there or that does not suit it, and where text or a
-        timestamp is left that the model cannot take.
+        timestamp is left that the model cannot take; where the matrix would not fit into memory.
     """
     inputs = tuple(spec for spec in specs if _has_values(columns[spec.name]))
     if not inputs:
@@ -265,8 +266,9 @@ def fit(
         categorical,
         dtype,
     )
+    findings = (*training.findings, *check_width(fitted.origins, len(training.target), dtype))
     values = assemble(training.own_ops, variables, training.leaves, dtype)
-    return fitted, Matrix(values, fitted.names, categorical, training.rows, tuple(training.findings))
+    return fitted, Matrix(values, fitted.names, categorical, training.rows, findings)
 
 
 def _has_values(column: Column) -> bool:
