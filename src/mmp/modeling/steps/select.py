@@ -1,6 +1,8 @@
 """Which columns a step is given.
 
-An entry of ``columns`` is, in this order: the name of a column as it is at that point; a word; a glob.
+An entry of a list under ``columns`` is, in this order: the name of a column as it is at that point; a
+word; a glob. What stands there alone, or for a step without ``columns``, is a word first: ``columns:
+datetime`` means every timestamp, also where a column has that name, and ``columns: [datetime]`` that one.
 
 =============== ======================================================================
 ``numeric``     integer, float and boolean columns of the table and the numbers that
@@ -44,20 +46,25 @@ def select(step: StepSettings, training: Training) -> tuple[str, ...]:
     entries = step.columns
     if entries is None:
         row = STEPS.get(step.type)
-        entries = _NATURAL[row.fits if row else "any"]
-    elif isinstance(entries, str):
-        entries = (entries,)
-    chosen = {name for entry in entries for name in _matches(entry, step, training)}
+        groups = [_of_word(word, training) for word in _NATURAL[row.fits if row else "any"]]
+    elif isinstance(entries, str) and entries in _WORDS:
+        groups = [_of_word(entries, training)]
+    else:
+        listed = (entries,) if isinstance(entries, str) else entries
+        groups = [_matches(entry, step, training) for entry in listed]
+    chosen = {name for group in groups for name in group}
     return tuple(name for name in training if name in chosen)
+
+
+def _of_word(word: str, training: Training) -> list[str]:
+    return [name for name in training if training.kind(name) in _WORDS[word] and not training.is_flag(name)]
 
 
 def _matches(entry: str, step: StepSettings, training: Training) -> list[str]:
     if entry in training:
         return [entry]
     if entry in _WORDS:
-        return [
-            name for name in training if training.kind(name) in _WORDS[entry] and not training.is_flag(name)
-        ]
+        return _of_word(entry, training)
     found = [name for name in training if fnmatchcase(name, entry)]
     if not found:
         raise DataError(
