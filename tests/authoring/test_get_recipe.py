@@ -20,6 +20,7 @@ from mmp.pipelines.authoring.recipes import Wish
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
 
+PLAIN = ("evaluation.plots=false", "evaluation.explain={enabled: false}")
 TABLES = {"classification": ["text", "awkward"], "regression": ["value"]}
 
 
@@ -56,14 +57,15 @@ def csv(path, columns):
 def test_every_model_trains_on_what_is_written_for_it(class_path, project):
     row = MODELS[class_path]
     for labels in TABLES[row.task]:
-        write_mixed(project / "table.csv", labels, n_rows=150)
+        write_mixed(project / "table.csv", labels, n_rows=520)
         recipe = authored("table.csv", model=class_path)
         assert recipe.value.task_choice == row.task
         assert recipe.value.data.data_interface.target_column == "label"
         assert recipe.value.data.data_interface.entity_columns == ("customer id",)
         assert recipe.findings == ()
-        result = train(recipe, load_config())
-        assert result.metrics["test"]
+        # pictures and explanations of every model have tests of their own
+        plain = load_recipe("recipe.yaml", overrides=PLAIN)
+        assert train(plain, load_config()).metrics["test"]
         params = {"values": dict(recipe.value.model.hyperparameters.values)}
         assert params["values"].items() <= dict(row.defaults).items()
 
@@ -128,14 +130,14 @@ def test_rows_of_one_key_stay_together(project):
     rng, x, _ = drawn(300)
     path = csv(
         project / "t.csv",
-        {"customer_id": np.repeat(np.arange(60), 5) * 7 % 601, "x": x, "y": rng.random(300)},
+        {"uid": np.repeat(np.arange(60), 5) * 7 % 601, "x": x, "y": rng.random(300)},
     )
     recipe = authored(path.name)
     assert (recipe.value.data.split.strategy, recipe.value.data.split.group_column) == (
         "group",
-        "customer_id",
+        "uid",
     )
-    assert recipe.value.data.data_interface.entity_columns == ("customer_id",)
+    assert recipe.value.data.data_interface.entity_columns == ("uid",)
     assert recipe.value.task_choice == "regression"
     train(recipe, load_config())
 
@@ -150,6 +152,15 @@ def test_a_table_in_the_order_of_time_is_split_by_it(project):
     only_time = authored(csv(project / "only.csv", {"day": days, "y": rng.random(200)}).name)
     assert only_time.value.data.split.strategy == "random"
     train(only_time, load_config())
+
+
+def test_columns_called_as_words_of_a_recipe(project):
+    rng, x, _ = drawn(120)
+    days = rng.permutation(np.datetime64("2024-01-01") + np.arange(120)).astype(str)
+    gaps = np.where(rng.random(120) < 0.1, "", x.astype(str))
+    columns = {"datetime": days, "seen": days[::-1], "numeric": x, "z": gaps, "categorical": list("abc") * 40}
+    path = csv(project / "t.csv", {**columns, "y": rng.random(120)})
+    train(authored(path.name, model="sklearn.linear_model.LinearRegression"), load_config())
 
 
 def test_a_small_or_lopsided_table_gets_a_split_that_it_allows(project):

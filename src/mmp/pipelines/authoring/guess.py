@@ -19,6 +19,14 @@ if TYPE_CHECKING:
     from mmp.data.table import Table
 
 TARGET_WORDS = ("target", "label", "class", "y", "outcome", "response")
+"""Names that say of a column that it is the target."""
+
+LIKELY_WORDS = (
+    "churn", "churned", "default", "diagnosis", "exited", "fraud", "price", "quality", "saleprice", "species",
+    "survived",
+)  # fmt: skip
+"""Names that targets often have."""
+
 MOST_NUMBER_CLASSES = 10
 """Most different whole numbers that are taken for classes rather than for a quantity."""
 
@@ -28,7 +36,7 @@ FEWEST_KEYS = 20
 KEYED_SHARE = 0.1
 """Share of the rows that such a column has different values for, at least."""
 
-_KEY = re.compile(r"(?:^|[^a-z])(?:id|uuid|guid|key|pk|index)$|[a-z](?:Id|ID|Key|Index)$|^Unnamed: 0$")
+_KEY = re.compile(r"(?:^|[^a-z])(?:id|uid|uuid|guid|key|pk|index)$|[a-z](?:Id|ID|Key|Index)$|^Unnamed: 0$")
 
 
 def target_candidates(table: Table) -> tuple[str, ...]:
@@ -37,7 +45,11 @@ def target_candidates(table: Table) -> tuple[str, ...]:
     A column called as targets are comes first, then the last column, then the others from the right.
     """
     able = [name for name in reversed(table.names) if _can_be_target(table, name)]
-    return tuple(sorted(able, key=lambda name: not is_called_target(name)))
+    return tuple(sorted(able, key=lambda name: (not is_called_target(name), not _is_likely(name))))
+
+
+def _is_likely(name: str) -> bool:
+    return name.strip().casefold() in LIKELY_WORDS
 
 
 def is_called_target(name: str) -> bool:
