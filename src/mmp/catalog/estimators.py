@@ -1,8 +1,9 @@
 """Estimators of scikit-learn.
 
-Not here: what predicts no probabilities and is of no use calibrated (`RidgeClassifier`, `Perceptron`:
-`LogisticRegression` and `LinearSVC` are), what is weaker than a sibling on every table (`AdaBoost`),
-and what takes other estimators as parts. Each of them still goes by its dotted path.
+Not here, each still to be had by its dotted path: what predicts no probabilities and has a sibling that
+does (`RidgeClassifier`, `Perceptron`), what cannot be fitted where a class has fewer rows than there are
+features (`QuadraticDiscriminantAnalysis`), what is weaker than a sibling on every table (`AdaBoost`),
+and what takes other estimators as parts.
 """
 
 from __future__ import annotations
@@ -197,15 +198,6 @@ _NETWORK: dict[str, Any] = {
     "in_blocks": True,
     "rounds_param": "max_iter",
 }
-_DISCRIMINANT: dict[str, Any] = {
-    "extra": "sklearn",
-    "home": "sklearn.discriminant_analysis",
-    "parameters": words("priors shrinkage solver tol"),
-    "reserved": words("covariance_estimator"),
-    "ignored": words("store_covariance"),
-    "weighted": False,
-    "scale": True,
-}
 
 ESTIMATORS = (
     ModelRow(
@@ -353,18 +345,13 @@ ESTIMATORS = (
     ModelRow(
         "sklearn.discriminant_analysis.LinearDiscriminantAnalysis",
         "classification",
-        **adding(_DISCRIMINANT, ignored={"n_components"}),
-        engine="linear",
+        **_LINEAR,
+        home="sklearn.discriminant_analysis",
+        parameters=words("priors shrinkage solver tol"),
+        ignored=words("n_components store_covariance"),
+        reserved=words("covariance_estimator"),
         search_space={"tol": Space("float", (1e-6, 1e-2), log=True)},
-    ),
-    ModelRow(
-        "sklearn.discriminant_analysis.QuadraticDiscriminantAnalysis",
-        "classification",
-        **adding(_DISCRIMINANT, parameters={"reg_param"}),
-        engine="sklearn",
-        defaults={"reg_param": 0.2},
-        search_space={"reg_param": Space("float", (1e-3, 1.0), log=True)},
-        in_blocks=True,
+        weighted=False,
     ),
     ModelRow(
         "sklearn.naive_bayes.GaussianNB",
