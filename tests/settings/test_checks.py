@@ -52,6 +52,11 @@ def told(made, level):
         ({"type": "standard_scaler"}, {"type": "one_hot_encoder"}, False),
         ({"type": "simple_imputer"}, {"type": "standard_scaler"}, False),
         ({"type": "simple_imputer"}, {"type": "ordinal_encoder"}, False),
+        ({"type": "simple_imputer"}, {"type": "drop_missing"}, True),
+        ({"type": "drop_missing", "columns": "a"}, {"type": "constant_fill"}, False),
+        ({"type": "min_max_scaler"}, {"type": "kbins_discretizer"}, True),
+        ({"type": "robust_scaler"}, {"type": "catboost_encoder"}, False),
+        ({"type": "tree_based_feature_generator"}, {"type": "catboost_encoder", "columns": "numeric"}, True),
     ],
 )
 def test_steps_in_the_wrong_order_warn(first, second, warns):

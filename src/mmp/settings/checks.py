@@ -41,7 +41,8 @@ _STRATEGY_COLUMNS = {"temporal": "temporal_column", "group": "group_column", "pr
 
 # Where a step belongs, and what it works on where it names no columns.
 _ORDER = {
-    "simple_imputer": 0, "constant_fill": 0, "drop_missing": 0, "forward_fill": 0, "backward_fill": 0,
+    "drop_missing": -1,
+    "simple_imputer": 0, "constant_fill": 0, "forward_fill": 0, "backward_fill": 0,
     "interpolation": 0,
     "ordinal_encoder": 1, "one_hot_encoder": 1, "target_encoder": 1, "catboost_encoder": 1,
     "datetime_features": 1,
@@ -52,6 +53,7 @@ _WORDS = frozenset({"numeric", "categorical", "datetime"})
 # Parameters that are two numbers, and what they lie within.
 _RANGES = {"feature_range": (-inf, inf), "quantile_range": (0.0, 100.0)}
 _OWN_COLUMNS = {
+    -1: _WORDS,
     0: _WORDS,
     1: frozenset({"categorical"}),
     2: frozenset({"numeric"}),

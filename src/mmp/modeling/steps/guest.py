@@ -68,12 +68,13 @@ def guest(step: StepSettings, names: Sequence[str], training: Training) -> Fitte
 
 
 def _slower(step: StepSettings) -> Finding:
-    return Finding(
-        "steps",
-        "info",
-        f"{step.type} runs in scikit-learn: it is slower than a step of mmp's own, for one row above all, "
-        "and the model can only be loaded where scikit-learn is installed.",
+    top = step.type.partition(".")[0]
+    needed = "scikit-learn is" if top == "sklearn" else f"scikit-learn and '{top}' are"
+    message = (
+        f"{step.type} runs as it is: it is slower than a step of mmp's own, for one row above all, "
+        f"and the model can only be loaded where {needed} installed."
     )
+    return Finding("steps", "info", message)
 
 
 def _made(step: StepSettings, training: Training) -> Any:
