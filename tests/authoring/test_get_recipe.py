@@ -186,6 +186,23 @@ def test_what_stands_at_the_end_is_taken_only_with_a_word(project, mmp):
     assert "taken" not in named.err
 
 
+@pytest.mark.parametrize(
+    ("names", "target"),
+    [
+        ("x,label,price,last", "label"),
+        ("x,price,y,z", "price"),
+        ("x,y,other", "y"),
+        ("Survived,fare,port", "Survived"),
+        ("a,b,c", "c"),
+    ],
+)
+def test_the_likeliest_target_comes_first(names, target, project):
+    rng = np.random.default_rng(0)
+    path = csv(project / "t.csv", {name: rng.random(30) for name in names.split(",")})
+    _, table = recipes.read(Wish(data=path.name))
+    assert recipes.next_question(Wish(), table).default == target
+
+
 def test_a_parquet_file_elsewhere_goes_by_its_full_path(project, monkeypatch):
     rng, x, z = drawn()
     (project / "here").mkdir()

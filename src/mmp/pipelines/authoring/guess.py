@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from mmp.data.table import Table
 
-TARGET_WORDS = ("target", "label", "class", "y", "outcome", "response")
+TARGET_WORDS = ("target", "label", "class", "outcome", "response")
 """Names that say of a column that it is the target."""
 
 LIKELY_WORDS = (
@@ -45,11 +45,12 @@ def target_candidates(table: Table) -> tuple[str, ...]:
     A column called as targets are comes first, then the last column, then the others from the right.
     """
     able = [name for name in reversed(table.names) if _can_be_target(table, name)]
-    return tuple(sorted(able, key=lambda name: (not is_called_target(name), not _is_likely(name))))
+    return tuple(sorted(able, key=lambda name: (not is_called_target(name), not _is_likely(name, table))))
 
 
-def _is_likely(name: str) -> bool:
-    return name.strip().casefold() in LIKELY_WORDS
+def _is_likely(name: str, table: Table) -> bool:
+    # beside x and z, y is a measure like them
+    return name.strip().casefold() in LIKELY_WORDS or (name == "y" and "z" not in table.names)
 
 
 def is_called_target(name: str) -> bool:
