@@ -32,7 +32,7 @@ LIGHT_BLUE, DARK_BLUE = "#BFD9EC", "#08306B"
 
 TITLE, LABEL, SMALL = 13, 11, 9.5
 LONGEST: Final = 26
-_DPI: Final = 150
+_DPI: Final = 110
 _NO_GLYPH: Final = "\N{WHITE SQUARE}"
 # of scripts that matplotlib's own font lacks, where one is installed
 _FALLBACKS: Final = (
@@ -43,10 +43,12 @@ _FALLBACKS: Final = (
 )  # fmt: skip
 
 
-def figure(width: float = 6.4, height: float = 4.8) -> Figure:
-    """Return an empty figure; inches."""
-    made = Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
-    FigureCanvasAgg(made)
+def figure(width: float, height: float, *, shares: bool = False) -> Figure:
+    """Return an empty figure, in inches; where axes are of shares, nothing is measured to lay it out."""
+    if not shares:
+        return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    made = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
+    made.subplots_adjust(0.65 / width, 0.6 / height, 1 - 0.12 / width, 1 - 0.42 / height, wspace=0.22)
     return made
 
 
@@ -74,7 +76,8 @@ def save(made: Figure, path: Path) -> None:
     """Draw a figure into a PNG file; equal figures give equal bytes."""
     for text in made.findobj(Text):
         text.set_fontfamily(_fonts())
-    made.savefig(path, pil_kwargs={"compress_level": 4}, metadata={"Software": None})
+    # `savefig` would draw everything twice to lay it out
+    FigureCanvasAgg(made).print_png(path, pil_kwargs={"compress_level": 2}, metadata={"Software": None})
 
 
 def readable(labels: Iterable[object], longest: int = LONGEST) -> list[str]:

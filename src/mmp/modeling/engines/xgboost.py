@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmp.errors import SettingsError
 from mmp.modeling.engines.base import FitJob, Model, both_classes
+from mmp.modeling.engines.shapley import Forest, Tree
 from mmp.modeling.lean import library
 
 if TYPE_CHECKING:
@@ -42,7 +45,23 @@ class XGBoostModel(Model):
         return np.asarray(margins, np.float64).reshape(len(values), -1)
 
     def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Return the booster's own contributions to its margins."""
+        """Return exact contributions to the margins.
+
+        The booster's own (``pred_contribs``) for categories, DART and vector leaves; of ordinary trees the
+        same numbers from `mmp.modeling.engines.shapley`, which takes a sixth of the time.
+        """
+        if self._forest is None:
+            return self._own_contributions(values)
+        parts = self._forest.parts(values)
+        base = self.scores(values) - parts.sum(axis=2)
+        base[:] = base.mean(axis=0)
+        return np.concatenate((parts, base[:, :, None]), axis=2)
+
+    @cached_property
+    def _forest(self) -> Forest | None:
+        return _forest(self.booster)
+
+    def _own_contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         n_threads = self._threads_for(values)
         self.booster.set_param({"nthread": n_threads})
         types = self.booster.feature_types
@@ -130,6 +149,33 @@ def _native(job: FitJob) -> dict[str, Any]:
         params |= {"objective": "multi:softprob", "num_class": classes}
     params["objective"] = params["objective"] or ("binary:logistic" if classes else "reg:squarederror")
     return params
+
+
+def _forest(booster: Any) -> Forest | None:
+    """Return a booster's trees, None where they are not plain numeric ones."""
+    learner = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    if learner["name"] != "gbtree":
+        return None
+    trees = [_tree(tree) for tree in learner["model"]["trees"]]
+    plain = [tree for tree in trees if tree is not None]
+    return Forest.of(plain, learner["model"]["tree_info"]) if plain and len(plain) == len(trees) else None
+
+
+def _tree(stored: Mapping[str, Any]) -> Tree | None:
+    cover = np.array(stored["sum_hessian"], np.float64)
+    vector = int(stored["tree_param"]["size_leaf_vector"]) > 1
+    if vector or any(stored["split_type"]) or not (cover > 0).all():
+        return None
+    conditions = np.array(stored["split_conditions"], np.float32)  # thresholds, and the values of leaves
+    return Tree(
+        left=np.array(stored["left_children"], np.intp),
+        right=np.array(stored["right_children"], np.intp),
+        feature=np.array(stored["split_indices"], np.intp),
+        threshold=conditions,
+        missing_left=np.array(stored["default_left"], np.bool_),
+        cover=cover,
+        value=conditions.astype(np.float64),
+    )
 
 
 def _as_text(constraints: Any) -> Any:
