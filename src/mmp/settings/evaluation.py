@@ -70,7 +70,7 @@ class Evaluation(Section):
     """How the model is judged."""
 
     metrics: tuple[Text, ...] | None = None
-    """Metrics by name; the task's set where left out."""
+    """Metrics by name, or functions of your own by dotted path; the task's set where left out."""
 
     random_state: Annotated[Int, Field(ge=0, lt=2**32)] = 42
     """The one seed: split, folds, model, sampling."""
