@@ -139,7 +139,10 @@ class Model(ABC):
         """
         return self.predict(values).reshape(len(values), -1)
 
-    def contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64] | None:
+    def contributions(
+        self,
+        values: npt.NDArray[Any],  # noqa: ARG002 - for those that have their own
+    ) -> npt.NDArray[np.float64] | None:
         """Share the scores of each row out among the features, exactly, as SHAP values.
 
         Parameters
