@@ -12,6 +12,15 @@ if TYPE_CHECKING:
 Task = Literal["classification", "regression"]
 Engine = Literal["xgboost", "lightgbm", "catboost", "linear", "sklearn"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_FILES: Mapping[Engine, str] = MappingProxyType(
+    {
+        "xgboost": "model.ubj",
+        "lightgbm": "model.txt",
+        "catboost": "model.cbm",
+        "linear": "model.npz",
+        "sklearn": "model.skops",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +149,11 @@ class ModelRow:
     def name(self) -> str:
         """The class's own name, for tables and messages."""
         return self.class_path.rpartition(".")[2]
+
+    @property
+    def file(self) -> str:
+        """The file that a fitted model is saved as."""
+        return _FILES[self.engine]
 
     @property
     def names(self) -> frozenset[str]:

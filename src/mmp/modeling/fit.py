@@ -139,8 +139,9 @@ def fit_model(
     options = options or FitOptions()
     _check_learnable(row, target)
     _check_missing(row, train)
-    params, findings = hyperparameters.complete(row, written, library_defaults=options.library_defaults)
-    _count_in_target(row, params, written, target)
+    params, findings = hyperparameters.complete(
+        row, written, target=target, library_defaults=options.library_defaults
+    )
     _check_objective(row, params)
     _check_rounds(row, params)
     stopping = _stopping(row, params, target, options, has_validation=validation is not None)
@@ -199,16 +200,6 @@ def _check_missing(row: ModelRow, train: Matrix) -> None:
     """Refuse what the catalog knows cannot be fitted; an estimator outside it says so itself."""
     if row.parameters and not row.handles_nulls and np.isnan(train.values).any():
         raise missing_values(train, name=row.name, where="train split")
-
-
-def _count_in_target(
-    row: ModelRow, params: dict[str, Any], written: Mapping[str, Any], target: Target
-) -> None:
-    """Turn defaults that stand for standard deviations of the target into the library's own numbers."""
-    names = row.of_target & (params.keys() - written.keys())
-    spread = float(target.values.std()) if names else 1.0
-    for name in names:
-        params[name] *= spread
 
 
 def _check_objective(row: ModelRow, params: Mapping[str, Any]) -> None:

@@ -10,12 +10,17 @@ from mmp.lookup import did_you_mean
 
 if TYPE_CHECKING:
     from mmp.catalog.models import ModelRow
+    from mmp.modeling.target import Target
 
 _BY_FEATURE = ("monotone_constraints", "monotonic_cst", "interaction_constraints", "interaction_cst")
 
 
 def complete(
-    row: ModelRow, written: Mapping[str, Any], *, library_defaults: bool = False
+    row: ModelRow,
+    written: Mapping[str, Any],
+    *,
+    target: Target | None = None,
+    library_defaults: bool = False,
 ) -> tuple[dict[str, Any], tuple[Finding, ...]]:
     """Put the recipe's hyperparameters over the catalog's defaults.
 
@@ -25,6 +30,8 @@ def complete(
         The estimator.
     written : mapping
         ``hyperparameters.values`` of the recipe, under any of their names.
+    target : Target, optional
+        Of the training rows: some defaults count in its standard deviation.
     library_defaults : bool
         Whether the library's own defaults hold for what is not written.
 
@@ -63,7 +70,7 @@ def complete(
         named[canonical] = value
     without_effect = sorted(named.keys() & row.ignored)
     kept = {name: value for name, value in named.items() if name not in row.ignored}
-    defaults = {} if library_defaults else _defaults(row, kept)
+    defaults = {} if library_defaults else _defaults(row, kept, target)
     return {**row.fixed, **defaults, **kept}, tuple(_ignored(row, name) for name in without_effect)
 
 
@@ -81,9 +88,13 @@ def by_position(params: Mapping[str, Any], features: Sequence[str]) -> dict[str,
     }
 
 
-def _defaults(row: ModelRow, kept: Mapping[str, Any]) -> dict[str, Any]:
+def _defaults(row: ModelRow, kept: Mapping[str, Any], target: Target | None) -> dict[str, Any]:
     excluded = {name for name, values in row.yielding.items() if values.items() & kept.items()}
-    return {name: value for name, value in row.defaults.items() if name not in excluded}
+    defaults = {name: value for name, value in row.defaults.items() if name not in excluded}
+    if row.of_target and target is not None:
+        spread = float(target.values.std())
+        defaults |= {name: defaults[name] * spread for name in row.of_target}
+    return defaults
 
 
 def _check_name(row: ModelRow, name: str) -> None:

@@ -200,7 +200,12 @@ def _parameters(
     recipe: Recipe, row: ModelRow, prepared: Prepared
 ) -> tuple[tuple[Parameter, ...], tuple[Finding, ...]]:
     tuning = recipe.model.hyperparameters
-    values, findings = complete(row, tuning.values, library_defaults=tuning.defaults == "library")
+    values, findings = complete(
+        row,
+        tuning.values,
+        target=prepared.targets["train"],
+        library_defaults=tuning.defaults == "library",
+    )
     written = {row.aliases.get(name, name) for name in tuning.values}
     found = {
         name: Parameter(name, value, "recipe" if name in written else "catalog")

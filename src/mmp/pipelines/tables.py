@@ -12,10 +12,18 @@ Rows = tuple[list[str], list[list[str]]]
 
 def _models() -> Rows:
     rows = [
-        [row.class_path, row.task, row.extra, _yes(row.native_categories), _yes(row.handles_nulls)]
+        [
+            row.class_path,
+            row.task,
+            row.extra,
+            _yes(row.native_categories),
+            _yes(row.handles_nulls),
+            _yes(row.weighted),
+            row.file,
+        ]
         for row in MODELS.values()
     ]
-    return ["class_path", "task", "extra", "categories", "nulls"], rows
+    return ["class_path", "task", "extra", "categories", "nulls", "weights", "file"], rows
 
 
 def _metrics() -> Rows:

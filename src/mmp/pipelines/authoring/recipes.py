@@ -134,9 +134,9 @@ def read(wish: Wish) -> tuple[Wish, Table | None]:
     """Read the table of a wish; where a recipe may not name it as it is, the wish then has its full path."""
     if not wish.data:
         return wish, None
-    from mmp.data import files
+    from mmp.data import sources
 
-    table = files.read(wish.data if Path(wish.data).is_absolute() else source_path(_named(wish.data)))
+    table = sources.read(wish.data if Path(wish.data).is_absolute() else source_path(_named(wish.data)))
     return replace(wish, data=_named(wish.data)), table
 
 
@@ -274,10 +274,11 @@ def _model(row: ModelRow) -> dict[str, Any]:
     model: dict[str, Any] = {"class_path": row.class_path}
     if row.early_stopping:
         model["early_stopping"] = {"rounds": 50}
-    values = {name: value for name, value in row.defaults.items() if name not in row.yielding}
+    moving = row.yielding.keys() | row.of_target
+    values = {name: value for name, value in row.defaults.items() if name not in moving}
     if values:
         model["hyperparameters"] = {"values": values}
-    if row.task == "classification":
+    if row.task == "classification" and row.weighted:
         model["class_weight"] = Off("balanced")
     return model
 
@@ -285,7 +286,7 @@ def _model(row: ModelRow) -> dict[str, Any]:
 def _model_notes(row: ModelRow) -> dict[Path_, str]:
     above = ("model", "hyperparameters", "values")
     notes: dict[Path_, str] = {}
-    for name in row.defaults:
+    for name in row.defaults.keys() - row.of_target:
         space = row.search_space.get(name)
         if space and space.type != "categorical":
             notes[*above, name] = f"worth trying: {space.range[0]:g} to {space.range[1]:g}"
