@@ -10,6 +10,7 @@ from tests.tables import KEY, recipe, write_mixed
 
 from mmp.catalog.steps import STEPS
 from mmp.data import files
+from mmp.errors import ArtifactError
 from mmp.pipelines.model import load_model
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
@@ -70,6 +71,18 @@ def test_guests_go_with_the_model(project):
     assert len(saved) == 2
     assert all(name.endswith(".skops") for name in saved)
     answers_again(result, files.read("table.csv").arrow)
+
+
+def test_a_guest_that_was_changed_is_not_loaded(project):
+    guest = '{type: sklearn.preprocessing.PowerTransformer, columns: "age (years)"}'
+    result = train(recipe_file(project, "{type: datetime_features}", guest), load_config())
+    (saved,) = project.glob("mlruns/**/transformers/*.skops")
+    saved.write_bytes(saved.read_bytes().replace(b"yeo", b"yow"))
+    with pytest.raises(ArtifactError, match=r"transformer\.skops"):
+        load_model(result.run_id, load_config().value)
+    saved.unlink()
+    with pytest.raises(ArtifactError, match=r"transformer\.skops"):
+        load_model(result.run_id, load_config().value)
 
 
 OWN = """
