@@ -295,6 +295,42 @@ def test_weights_for_an_estimator_without_them_are_refused():
         fit_model(row, {}, MATRIX, BINARY, options=FitOptions(class_weight="balanced"))
 
 
+# -- what an estimator cannot take, in our words
+
+
+def test_more_categories_than_histograms_have_bins_are_refused_with_the_step_to_add():
+    codes = np.arange(300.0) % 280
+    many = Matrix(np.stack((MATRIX.values[:, 0], codes), axis=1), ("age", "city"), {1: 280})
+    with pytest.raises(DataError, match="at most 255 categories, and 'city' has 280") as raised:
+        fit_model(find("HistGradientBoostingClassifier"), {}, many, BINARY)
+    assert "target_encoder" in raised.value.hint
+
+
+def test_a_class_of_one_row_cannot_be_calibrated():
+    codes = CODES.copy()
+    codes[7] = 2
+    with pytest.raises(DataError, match="the class 'rare' has one training row"):
+        fit_model(find("SVC"), {}, MATRIX, Target("classification", codes, ("No", "Yes", "rare")))
+
+
+def test_a_metric_that_neighbours_cannot_be_searched_by_is_refused_by_its_name():
+    with pytest.raises(SettingsError, match="refused the hyperparameter 'metric: cosine'"):
+        fit_model(find("KNeighborsClassifier"), {"metric": "cosine"}, MATRIX, BINARY)
+
+
+def test_more_neighbours_than_rows_are_refused_before_anybody_asks():
+    with pytest.raises(SettingsError, match="refused the hyperparameter 'n_neighbors: 301'"):
+        fit_model(find("KNeighborsRegressor"), {"n_neighbors": 301}, MATRIX, NUMBERS)
+
+
+def test_a_constraint_that_the_library_would_apply_to_other_features_is_refused():
+    mixed = Matrix(np.stack((MATRIX.values[:, 0], np.arange(300) % 3), axis=1), ("age", "city"), {1: 3})
+    row = find("HistGradientBoostingRegressor")
+    with pytest.raises(SettingsError, match="'interaction_cst' to other features"):
+        fit_model(row, {"interaction_cst": [["age"], ["city"]]}, mixed, NUMBERS)
+    fit_model(row, {"interaction_cst": [["age", "b"], ["c"]]}, MATRIX, NUMBERS)
+
+
 # -- privacy
 
 

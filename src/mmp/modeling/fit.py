@@ -346,6 +346,8 @@ def _blamed(text: str, job: FitJob) -> str | None:
     """Return the hyperparameter of the job that a message speaks of, by any of its names or by its value."""
     words = set(re.findall(r"\w+", text))
     for name, value in job.params.items():
+        if name in job.row.fixed:
+            continue
         spellings = {alias for alias, canonical in job.row.aliases.items() if canonical == name}
         if words & (spellings | {name}) or (isinstance(value, str) and repr(value) in text):
             return name

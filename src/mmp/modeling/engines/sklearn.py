@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mmp.errors import ArtifactError, SettingsError, UnknownNameError
+from mmp.errors import ArtifactError, DataError, SettingsError, UnknownNameError
 from mmp.lookup import did_you_mean, resolve
 from mmp.modeling.engines import shape
 from mmp.modeling.engines.base import FitJob, Model
@@ -144,7 +144,7 @@ def fitted(job: FitJob) -> tuple[Any, Unit]:
     wanted = ((job.row.seed_param, job.seed), (job.row.thread_param, job.threads))
     estimator.set_params(**{name: value for name, value in wanted if name and name in own})
     if job.row.native_categories:
-        estimator.set_params(categorical_features=sorted(job.train.categorical) or None)
+        estimator.set_params(categorical_features=_categories(job, estimator.max_bins))
     if job.row.calibrated:
         estimator = _calibrated(estimator, job)
     unit = _unit(job)
@@ -153,13 +153,37 @@ def fitted(job: FitJob) -> tuple[Any, Unit]:
         return estimator.fit(job.train.values, target, **_weights(estimator, job)), unit
 
 
+def _categories(job: FitJob, most: int) -> list[int] | None:
+    """Return the positions of the categorical features, each of which has room for its levels."""
+    # scikit-learn moves them to the front, and the constraint's positions do not go along
+    if job.train.categorical and isinstance(job.params.get("interaction_cst"), list):
+        raise SettingsError(
+            f"{job.row.name} applies 'interaction_cst' to other features where some are categorical.",
+            hint="Leave it out, or add a one_hot_encoder step.",
+        )
+    for position, n_levels in job.train.categorical.items():
+        if n_levels > most:
+            raise DataError(
+                f"{job.row.name} takes at most {most} categories, and {job.train.names[position]!r}"
+                f" has {n_levels:,}.",
+                hint="Add a target_encoder step for it.",
+            )
+    return sorted(job.train.categorical) or None
+
+
 def _calibrated(estimator: Any, job: FitJob) -> Any:
     """Give an estimator of scores its probabilities: a sigmoid over scores that are out of fold."""
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.model_selection import StratifiedKFold
 
-    rarest = int(np.unique(job.target.values, return_counts=True)[1].min())
-    folds = StratifiedKFold(max(2, min(_FOLDS, rarest)), shuffle=True, random_state=job.seed)
+    present, counts = np.unique(job.target.values, return_counts=True)
+    if counts.min() == 1:
+        raise DataError(
+            f"{job.row.name} gets its probabilities out of fold, and the class"
+            f" {job.target.classes[present[counts.argmin()]]!r} has one training row.",
+            hint="Leave the class out, or choose a model that has probabilities of its own.",
+        )
+    folds = StratifiedKFold(min(_FOLDS, int(counts.min())), shuffle=True, random_state=job.seed)
     return CalibratedClassifierCV(estimator, ensemble=False, cv=folds)
 
 
