@@ -8,6 +8,7 @@ import datetime as dt
 import numpy as np
 
 KEY = "customer id"
+NO_PICTURES = "evaluation: {plots: false, explain: {enabled: false}}"
 LABELS = {
     "text": lambda score: np.where(score > 0.55, "yes, gladly", "no"),
     "awkward": lambda score: np.select([score > 0.65, score > 0.35], [">50K", "<=50K"], "n/a?"),
@@ -48,7 +49,10 @@ def write_mixed(path, labels="text", *, n_rows=240, seed=5):
 
 
 def recipe(name, task, class_path, source, target, **more):
-    """Return the text of a recipe; `more` are hyperparameters, entities and whole further lines."""
+    """Return the text of a recipe; `more` are hyperparameters, entities and whole further lines.
+
+    It draws and explains nothing, unless a line of `more` is about the evaluation.
+    """
     values, entities = more.get("values", {}), more.get("entities", ())
     lines = [
         f"name: {name}",
@@ -61,4 +65,6 @@ def recipe(name, task, class_path, source, target, **more):
         f"  data_interface: {{target_column: {target}, entity_columns: [{', '.join(entities)}]}}",
         *more.get("lines", ()),
     ]
+    if not any(line.startswith("evaluation:") for line in lines):
+        lines.append(NO_PICTURES)
     return "\n".join(lines) + "\n"
