@@ -187,7 +187,7 @@ def test_broken_parquet(write, tmp_path):
         ("notes.txt", "ends in none of .csv, .csv.gz, .parquet", ""),
         ("empty", "Directory empty has no file", ""),
         ("*.parquet", "Glob *.parquet has no file", ""),
-        ("s3://bucket/t.csv", "not a file of this machine", ""),
+        ("ftp://host/t.csv", "neither a file of this machine", ""),
     ],
 )
 def test_no_such_source(write, tmp_path, monkeypatch, source, says, hint):

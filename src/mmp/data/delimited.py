@@ -9,7 +9,7 @@ import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -22,7 +22,8 @@ from mmp.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
-    from pathlib import Path
+
+    from mmp.data.stored import StoredFile
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_BYTES = 1 << 20
@@ -44,13 +45,13 @@ class _Dialect:
 
 
 def read(
-    paths: Sequence[Path], columns: Sequence[str] | None, source: str, texts: Collection[str] = ()
+    files: Sequence[StoredFile], columns: Sequence[str] | None, source: str, texts: Collection[str] = ()
 ) -> Table:
     """Read CSV files of the same columns as one table.
 
     Parameters
     ----------
-    paths : sequence of Path
+    files : sequence of StoredFile
         ``.csv`` or ``.csv.gz`` files; their columns may stand in any order.
     columns : sequence of str or None
         The columns to read, all for None.
@@ -72,13 +73,13 @@ def read(
     MissingColumnsError
         Where `columns` names some that are not there.
     """
-    dialects = {path: _dialect(path) for path in paths}
-    names = same_columns([(path, dialect.names) for path, dialect in dialects.items()])
+    dialects = {file: _dialect(file) for file in files}
+    names = same_columns([(file, dialect.names) for file, dialect in dialects.items()])
     wanted = names if columns is None else tuple(columns)
     require(wanted, names, source)
-    for path, dialect in dialects.items():
-        _refuse_open_quote(path, dialect)
-    parts = [_words(path, dialect, wanted) for path, dialect in dialects.items() if dialect.has_rows]
+    for file, dialect in dialects.items():
+        _refuse_open_quote(file, dialect)
+    parts = [_words(file, dialect, wanted) for file, dialect in dialects.items() if dialect.has_rows]
     if sum(part.num_rows for part in parts) == 0:
         raise SourceError(f"{source} has a header and no rows.", hint="Write the data below the header.")
     table = pa.concat_tables(parts)
@@ -92,15 +93,15 @@ def _text_column(name: str, words: pa.ChunkedArray) -> TypedColumn:
     return TypedColumn.of(name, one_chunk(words.dictionary_encode()))
 
 
-def _dialect(path: Path) -> _Dialect:
-    head, is_whole = _head(path)
+def _dialect(file: StoredFile) -> _Dialect:
+    head, is_whole = _head(file)
     marks = [mark for mark in _DELIMITERS if mark in head] or _DELIMITERS[:1]
-    first_rows = {mark: list(islice(_rows(path, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in marks}
+    first_rows = {mark: list(islice(_rows(file, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in marks}
     delimiter, rows = max(first_rows.items(), key=lambda of: _fitness(of[1]))
     if not rows:
-        raise SourceError(f"{path} is empty.", hint="A CSV file starts with a line of column names.")
+        raise SourceError(f"{file} is empty.", hint="A CSV file starts with a line of column names.")
     line, names = rows[0]
-    refuse_bad_names(names, path)
+    refuse_bad_names(names, file)
     return _Dialect(delimiter, tuple(names), line - 1, has_rows=len(rows) > 1 or not is_whole)
 
 
@@ -110,42 +111,43 @@ def _fitness(rows: Sequence[tuple[int, list[str]]]) -> tuple[bool, int]:
     return len(set(widths)) == 1 and widths[0] > 1, widths[0]
 
 
-def _head(path: Path) -> tuple[str, bool]:
+def _head(file: StoredFile) -> tuple[str, bool]:
     """Return the first lines of a file, and whether they are all of it."""
-    with _open(path) as file:
-        head = file.read(_HEAD_BYTES)
-        is_whole = not file.read(1)
+    with _open(file) as content:
+        head = content.read(_HEAD_BYTES)
+        is_whole = not content.read(1)
     if head.startswith(_UTF_16):
-        raise SourceError(f"{path} is UTF-16, not UTF-8.", hint=_recode(path, "UTF-16"))
+        raise SourceError(f"{file} is UTF-16, not UTF-8.", hint=_recode(file, "UTF-16"))
     if not is_whole:
         head = head[: head.rfind(b"\n") + 1] or head
     try:
         return head.decode("utf-8-sig"), is_whole
     except UnicodeDecodeError as error:
-        raise _not_utf8(path) from error
+        raise _not_utf8(file) from error
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[gzip.GzipFile | io.BufferedReader]:
+def _open(file: StoredFile) -> Iterator[BinaryIO]:
     try:
-        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            yield file
+        with file.open() as stored:
+            is_zipped = file.suffix == ".csv.gz"
+            yield cast("BinaryIO", gzip.GzipFile(fileobj=stored)) if is_zipped else stored
     except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(file, error) from error
 
 
 @contextmanager
-def _text(path: Path) -> Iterator[io.TextIOWrapper]:
-    with _open(path) as file:
-        yield io.TextIOWrapper(file, "utf-8-sig", errors="replace", newline="")
+def _text(file: StoredFile) -> Iterator[io.TextIOWrapper]:
+    with _open(file) as content:
+        yield io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline="")
 
 
-def _unreadable(path: Path, error: Exception) -> SourceError:
+def _unreadable(file: StoredFile, error: Exception) -> SourceError:
     hint = "Is the file complete? Compare it with where it came from."
-    return SourceError(f"{path} cannot be read: {error}.", hint=hint)
+    return SourceError(f"{file} cannot be read: {error}.", hint=hint)
 
 
-def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
+def _rows(file: StoredFile, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that are not blank, each with the number of the line that it starts on."""
     reader = csv.reader(lines, delimiter=delimiter)
     line = 1
@@ -156,26 +158,26 @@ def _rows(path: Path, lines: Iterable[str], delimiter: str) -> Iterator[tuple[in
             line = reader.line_num + 1
     except csv.Error as error:
         raise SourceError(
-            f"{path} has a value on line {line} that does not end: {error}.", hint=_CHECK_QUOTES
+            f"{file} has a value on line {line} that does not end: {error}.", hint=_CHECK_QUOTES
         ) from error
 
 
-def _refuse_open_quote(path: Path, dialect: _Dialect) -> None:
+def _refuse_open_quote(file: StoredFile, dialect: _Dialect) -> None:
     """Refuse a file whose last value is quoted and never ends, which Arrow would read as one value."""
-    with _open(path) as file:
-        n_quotes = sum(block.count(b'"') for block in iter(lambda: file.read(_HEAD_BYTES), b""))
+    with _open(file) as content:
+        n_quotes = sum(block.count(b'"') for block in iter(lambda: content.read(_HEAD_BYTES), b""))
     if n_quotes % 2 == 0:
         return
-    with _text(path) as lines:
-        last, row = max(_rows(path, chain(lines, [_END]), dialect.delimiter))
+    with _text(file) as lines:
+        last, row = max(_rows(file, chain(lines, [_END]), dialect.delimiter))
     if row != [_END]:
-        raise SourceError(f"{path} has a quote on line {last} that is not closed.", hint=_CHECK_QUOTES)
+        raise SourceError(f"{file} has a quote on line {last} that is not closed.", hint=_CHECK_QUOTES)
 
 
-def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
+def _words(file: StoredFile, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
     try:
         return pacsv.read_csv(
-            path,
+            file.stream(),
             pacsv.ReadOptions(
                 column_names=dialect.names,
                 skip_rows=dialect.n_blank_lines,
@@ -193,45 +195,45 @@ def _words(path: Path, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _what_is_wrong(path, dialect, error) from error
+        raise _what_is_wrong(file, dialect, error) from error
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise _unreadable(file, error) from error
 
 
 def _skip_blank(row: pacsv.InvalidRow) -> str:
     return "error" if row.text.strip() else "skip"
 
 
-def _what_is_wrong(path: Path, dialect: _Dialect, error: pa.ArrowInvalid) -> SourceError:
+def _what_is_wrong(file: StoredFile, dialect: _Dialect, error: pa.ArrowInvalid) -> SourceError:
     """Return the error that names the line, which Arrow's own does not."""
     if "UTF8" in str(error):
-        return _not_utf8(path)
+        return _not_utf8(file)
     expected = len(dialect.names)
-    with _text(path) as file:
-        for line, row in _rows(path, file, dialect.delimiter):
+    with _text(file) as lines:
+        for line, row in _rows(file, lines, dialect.delimiter):
             if len(row) != expected:
                 return SourceError(
-                    f"{path} has {len(row)} values on line {line}, but {expected} columns.",
+                    f"{file} has {len(row)} values on line {line}, but {expected} columns.",
                     hint=_CHECK_QUOTES,
                 )
-    return SourceError(f"{path} cannot be read as CSV: {error}.")
+    return SourceError(f"{file} cannot be read as CSV: {error}.")
 
 
-def _not_utf8(path: Path) -> SourceError:
+def _not_utf8(file: StoredFile) -> SourceError:
     offset = 0
-    with _open(path) as file:
-        for number, line in enumerate(file, 1):
+    with _open(file) as content:
+        for number, line in enumerate(content, 1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:
                 at = offset + error.start
                 return SourceError(
-                    f"{path} is not UTF-8: byte {line[error.start]:#04x} at offset {at}, on line {number}.",
-                    hint=_recode(path, "WINDOWS-1252"),
+                    f"{file} is not UTF-8: byte {line[error.start]:#04x} at offset {at}, on line {number}.",
+                    hint=_recode(file, "WINDOWS-1252"),
                 )
             offset += len(line)
-    return SourceError(f"{path} is not UTF-8.", hint=_recode(path, "WINDOWS-1252"))
+    return SourceError(f"{file} is not UTF-8.", hint=_recode(file, "WINDOWS-1252"))
 
 
-def _recode(path: Path, encoding: str) -> str:
-    return f"Save it as UTF-8, such as by: iconv -f {encoding} -t UTF-8 {path.name} > utf8.csv"
+def _recode(file: StoredFile, encoding: str) -> str:
+    return f"Save it as UTF-8, such as by: iconv -f {encoding} -t UTF-8 {file.name} > utf8.csv"

@@ -1,23 +1,22 @@
-"""Tables from files: one CSV or Parquet file, a directory of them, or a glob."""
+"""Tables from files: one CSV or Parquet file, a directory of them, or a glob; here or in a bucket."""
 
 from __future__ import annotations
 
 import glob
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmp.data import delimited, parquet
+from mmp.data import buckets, delimited, parquet
+from mmp.data.stored import LISTED, StoredFile, readable
 from mmp.data.table import Table, select, take
 from mmp.errors import SourceError
 from mmp.lookup import did_you_mean
+from mmp.settings.sources import BUCKETS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
 __all__ = ["read", "select", "take"]
-
-_SUFFIXES = (".csv", ".csv.gz", ".parquet")
-_LISTED = ", ".join(_SUFFIXES)
 
 
 def read(
@@ -26,6 +25,7 @@ def read(
     base_path: str = ".",
     columns: Sequence[str] | None = None,
     texts: Collection[str] = (),
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Table:
     r"""Read a table from files.
 
@@ -34,13 +34,16 @@ def read(
     source : str
         A ``.csv``, ``.csv.gz`` or ``.parquet`` file, a directory of such files, or a glob. Files of
         one source are read in the order of their names and have the same columns. A relative
-        source must not leave `base_path` through ``..`` or a symlink.
+        source must not leave `base_path` through ``..`` or a symlink. ``s3://…`` and ``gs://…`` are
+        the same in a bucket.
     base_path : str
         Where a relative source starts.
     columns : sequence of str, optional
         The columns to read, in this order; all where it is left out.
     texts : collection of str
         Columns of a CSV file that are text whatever their words look like; they need not be there.
+    storage_options : Mapping, optional
+        Credentials and the like for a bucket.
 
     Returns
     -------
@@ -63,40 +66,41 @@ def read(
     >>> [(spec.name, spec.kind) for spec in table.specs]
     [('zip', 'text'), ('n', 'integer')]
     """
-    paths = _paths(source, Path(base_path))
-    suffixes = {".parquet" if _suffix(path) == ".parquet" else ".csv" for path in paths}
-    if len(suffixes) > 1:
+    is_stored = source.startswith(BUCKETS)
+    found = buckets.find(source, storage_options or {}) if is_stored else _found(source, Path(base_path))
+    kinds = {file.suffix == ".parquet" for file in found}
+    if len(kinds) > 1:
         raise SourceError(
             f"{source} holds CSV and Parquet files.", hint=f"Name one kind by a glob: {source}/*.csv"
         )
-    if suffixes == {".parquet"}:
-        return parquet.read(paths, columns, source)
-    return delimited.read(paths, columns, source, texts)
+    if kinds == {True}:
+        return parquet.read(found, columns, source)
+    return delimited.read(found, columns, source, texts)
 
 
-def _paths(source: str, base: Path) -> list[Path]:
+def _found(source: str, base: Path) -> list[StoredFile]:
     path = base / source
     if path.is_dir():
-        paths = _readable(path.iterdir())
+        found = _readable(path.iterdir())
         where = f"Directory {source}"
     elif glob.has_magic(source) and not path.exists():
-        paths = _readable(Path(found) for found in glob.glob(str(path)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
+        found = _readable(Path(name) for name in glob.glob(str(path)))  # noqa: PTH207 (Path.glob takes no absolute pattern)
         where = f"Glob {source}"
     else:
-        paths = [_file(path, source)]
+        found = [_file(path, source)]
         where = source
-    if not paths:
-        raise SourceError(f"{where} has no file that ends in {_LISTED}.")
+    if not found:
+        raise SourceError(f"{where} has no file that ends in {LISTED}.")
     if not Path(source).is_absolute():
-        _refuse_outside(paths, base)
-    return paths
+        _refuse_outside(found, base)
+    return found
 
 
-def _file(path: Path, source: str) -> Path:
+def _file(path: Path, source: str) -> StoredFile:
     if "://" in source:
         raise SourceError(
-            f"{source} is not a file of this machine, and only such can be read.",
-            hint=f"Copy it here; a source ends in {_LISTED}, or is a directory or a glob of such files.",
+            f"{source} is neither a file of this machine nor in a bucket, and only such can be read.",
+            hint=f"A source ends in {LISTED}, or is a directory or a glob of such files.",
         )
     if not path.exists():
         folder = path.parent
@@ -106,23 +110,19 @@ def _file(path: Path, source: str) -> Path:
         raise SourceError(
             f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or "Check the path."
         )
-    if _suffix(path) is None:
-        raise SourceError(f"{path} cannot be read: its name ends in none of {_LISTED}.")
-    return path
+    file = StoredFile(str(path))
+    if file.suffix is None:
+        raise SourceError(f"{path} cannot be read: its name ends in none of {LISTED}.")
+    return file
 
 
-def _readable(paths: Iterable[Path]) -> list[Path]:
-    """Return the files to read, by name; what starts with ``.`` or ``_`` marks and logs, and is none."""
-    found = (path for path in paths if path.is_file() and path.name[0] not in "._")
-    return sorted((path for path in found if _suffix(path)), key=lambda path: path.name)
+def _readable(paths: Iterable[Path]) -> list[StoredFile]:
+    return readable(StoredFile(str(path)) for path in paths if path.is_file())
 
 
-def _suffix(path: Path) -> str | None:
-    return next((suffix for suffix in _SUFFIXES if path.name.lower().endswith(suffix)), None)
-
-
-def _refuse_outside(paths: Iterable[Path], base: Path) -> None:
-    for path in paths:
+def _refuse_outside(files: Iterable[StoredFile], base: Path) -> None:
+    for file in files:
+        path = Path(file.path)
         if not path.resolve().is_relative_to(base.resolve()):
             raise SourceError(
                 f"{path} leads out of {base.resolve()}.", hint=f"Write the absolute path: {path.resolve()}"

@@ -14,17 +14,17 @@ from mmp.errors import SourceError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
+    from mmp.data.stored import StoredFile
     from mmp.data.table import TypedColumn
 
 
-def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> Table:
+def read(files: Sequence[StoredFile], columns: Sequence[str] | None, source: str) -> Table:
     """Read Parquet files of the same columns as one table.
 
     Parameters
     ----------
-    paths : sequence of Path
+    files : sequence of StoredFile
         The files; their columns may stand in any order.
     columns : sequence of str or None
         The columns to read, all for None; no other is touched.
@@ -45,43 +45,46 @@ def read(paths: Sequence[Path], columns: Sequence[str] | None, source: str) -> T
     MissingColumnsError
         Where `columns` names some that are not there.
     """
-    schemas = {path: _schema(path) for path in paths}
-    names = same_columns([(path, schema.names) for path, schema in schemas.items()])
+    schemas = {file: _schema(file) for file in files}
+    names = same_columns([(file, schema.names) for file, schema in schemas.items()])
     wanted = names if columns is None else tuple(columns)
     require(wanted, names, source)
-    parts = [(path, _typed(path, schema, wanted)) for path, schema in schemas.items()]
+    parts = [(file, _typed(file, schema, wanted)) for file, schema in schemas.items()]
     table = Table.of(
-        [unify(name, [(path, part.pop(name)) for path, part in parts]) for name in wanted], source
+        [unify(name, [(file, part.pop(name)) for file, part in parts]) for name in wanted], source
     )
     if table.n_rows == 0:
         raise SourceError(f"{source} has no rows.")
     return table
 
 
-def _schema(path: Path) -> pa.Schema:
-    with _open(path) as file:
-        schema = file.schema_arrow
-    refuse_bad_names(schema.names, path)
+def _schema(file: StoredFile) -> pa.Schema:
+    with _open(file) as opened:
+        schema = opened.schema_arrow
+    refuse_bad_names(schema.names, file)
     return schema
 
 
-def _typed(path: Path, schema: pa.Schema, columns: Sequence[str]) -> dict[str, TypedColumn]:
+def _typed(file: StoredFile, schema: pa.Schema, columns: Sequence[str]) -> dict[str, TypedColumn]:
     """Read some columns of a file, each freed of its first form as soon as it has its second."""
     texts = [name for name in columns if is_text(schema.field(name).type)]
-    with _open(path, read_dictionary=texts) as file:
+    with _open(file, read_dictionary=texts) as opened:
         try:
-            table = file.read(list(columns))
+            table = opened.read(list(columns))
         except (pa.ArrowException, OSError) as error:
-            raise SourceError(f"{path} cannot be read: {error}.") from error
+            raise SourceError(f"{file} cannot be read: {error}.") from error
     arrays = {name: table.column(name) for name in columns}  # read() also takes "a.b" for "a"
     del table
     return {name: normalise(name, arrays.pop(name)) for name in columns}
 
 
-def _open(path: Path, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+def _open(file: StoredFile, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(
-            path, memory_map=True, read_dictionary=list(read_dictionary), page_checksum_verification=True
+            file.path,
+            read_dictionary=list(read_dictionary),
+            page_checksum_verification=True,
+            **file.parquet_options(),
         )
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{path} is no Parquet file: {error}.") from error
+        raise SourceError(f"{file} is no Parquet file: {error}.") from error

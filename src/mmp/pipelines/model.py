@@ -6,9 +6,9 @@ import tempfile
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mmp.data import files
+from mmp.data import sources
 from mmp.errors import Finding
 from mmp.settings.sources import source_path
 from mmp.tracking import artifacts, manifest
@@ -16,7 +16,7 @@ from mmp.tracking.run import resolve_run
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from mmp.data.table import ColumnSpec, Table
     from mmp.modeling.bundle import Bundle
@@ -38,11 +38,14 @@ class LoggedModel:
         The run.
     findings : tuple of Finding
         What loading it warned of.
+    storage_options : Mapping
+        How tables in buckets are reached.
     """
 
     bundle: Bundle
     run: RunRecord
     findings: tuple[Finding, ...]
+    storage_options: Mapping[str, Any]
 
     def read(self, source: str, columns: Sequence[str] | None = None) -> Table:
         """Read a table for the model, which knows what its columns are.
@@ -53,7 +56,9 @@ class LoggedModel:
         """
         bundle = self.bundle
         texts = [spec.name for spec in (*bundle.inputs, *bundle.entities, bundle.target) if _as_words(spec)]
-        return files.read(source_path(source), columns=columns, texts=texts)
+        return sources.read(
+            source_path(source), columns=columns, texts=texts, storage_options=self.storage_options
+        )
 
 
 def _as_words(spec: ColumnSpec) -> bool:
@@ -86,7 +91,7 @@ def load_model(ref: str, config: Config) -> LoggedModel:
                 Path(folder), expected_digest=run.tags.get(manifest.TAG), trust=config.trust
             )
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
-    return LoggedModel(bundle, run, findings)
+    return LoggedModel(bundle, run, findings, config.files.storage_options)
 
 
 def _run_id(store: Store, ref: str, config: Config) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.errors import DataError
 from mmp.pipelines.model import load_model
+from mmp.settings.sources import BUCKETS, PYTHON
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -52,8 +53,8 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
     config : Config
         Where runs are.
     rows : str
-        A JSON object, a list of objects, a ``.json``, ``.csv``, ``.csv.gz`` or ``.parquet`` file, or a
-        directory of tables.
+        A JSON object, a list of objects, a ``.json``, ``.csv``, ``.csv.gz`` or ``.parquet`` file, a
+        directory of tables, or a URI as a recipe's source has it.
 
     Raises
     ------
@@ -61,7 +62,7 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
         Run, model or rows are not as needed.
     """
     logged = load_model(ref, config)
-    is_table = rows.lower().endswith(_TABLES) or _is_directory(rows)
+    is_table = rows.startswith((PYTHON, *BUCKETS)) or rows.lower().endswith(_TABLES) or _is_directory(rows)
     if is_table:
         source: pa.Table | list[dict[str, Any]] = logged.read(rows).arrow
         single = False

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmp.data import checks, files
+from mmp.data import checks, sources
 from mmp.data.table import take
 from mmp.errors import SettingsError
 from mmp.modeling.columns import from_table
@@ -85,8 +85,12 @@ def read_table(recipe: Recipe, config: Config, data: str | None) -> Table:
         raise SettingsError(
             "There is no table: the recipe has no data.loader.source_uri.", hint="Write one, or pass -d FILE."
         )
-    base = "." if data else getattr(config.data_source.config, "base_path", ".")
-    return files.read(source_path(source, base), columns=_columns(recipe))
+    files = config.files
+    return sources.read(
+        source_path(source, "." if data else files.base_path),
+        columns=_columns(recipe),
+        storage_options=files.storage_options,
+    )
 
 
 def labelled_rows(table: Table, recipe: Recipe) -> Rows:

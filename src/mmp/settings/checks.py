@@ -15,7 +15,6 @@ from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
 from mmp.errors import Finding, SettingsError
 from mmp.lookup import absent, did_you_mean, install_line, is_dotted, is_installed
-from mmp.settings.adapters import FilesSource
 from mmp.settings.availability import OLD_MODELS, missing_features, missing_in_config
 from mmp.settings.config import Config
 from mmp.settings.data import SPAN
@@ -23,7 +22,7 @@ from mmp.settings.document import dotted
 from mmp.settings.loaded import Loaded
 from mmp.settings.problems import Problem
 from mmp.settings.recipe import Recipe
-from mmp.settings.sources import source_path
+from mmp.settings.sources import PYTHON, source_path
 
 if TYPE_CHECKING:
     from mmp.settings.base import Section
@@ -436,11 +435,13 @@ def _may_meet(step: Step, other: Step) -> bool:
 def _source(recipe: Recipe, config: Config) -> _Issues:
     uri = recipe.data.loader.source_uri
     if uri is not None:
-        base = config.data_source.config.base_path if isinstance(config.data_source, FilesSource) else "."
         try:
-            source_path(uri, base)
+            source = source_path(uri, config.files.base_path)
         except SettingsError as error:
             yield _Issue("source", "error", "data.loader.source_uri", f"{error.message} {error.hint}".strip())
+            return
+        if source.startswith(PYTHON) and (wrong := absent(source.removeprefix(PYTHON))):
+            yield _Issue("source", "error", "data.loader.source_uri", f"there is no {source}: {wrong}")
 
 
 def _config(config: Config) -> _Issues:

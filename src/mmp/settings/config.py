@@ -7,7 +7,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import SecretStr, model_validator
 
-from mmp.settings.adapters import AnyTarget, DataSource
+from mmp.settings.adapters import AnyTarget, DataSource, Files, FilesSource
 from mmp.settings.base import Count, Seconds, Section, Text, Upper, section
 from mmp.settings.serving import Serving
 from mmp.settings.stores import FeatureStore
@@ -151,3 +151,8 @@ class Config(Section):
 
     logging: Logging = section()
     """Log files."""
+
+    @property
+    def files(self) -> Files:
+        """Where relative sources start, and how buckets are reached, whatever else rows come from."""
+        return self.data_source.config if isinstance(self.data_source, FilesSource) else Files()

@@ -3,36 +3,54 @@
 from __future__ import annotations
 
 import glob
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from mmp.errors import SettingsError
+from mmp.lookup import is_dotted
+
+PYTHON = "python:"
+"""What a source begins with that is a function of the user's own."""
+
+BUCKETS = ("s3://", "gs://")
+"""What a source begins with that is in a bucket."""
 
 
 def source_path(uri: str, base_path: str = ".") -> str:
-    """Return the path to read for a source, or refuse it.
+    """Return what to read for a source, or refuse it.
 
     A relative source starts from `base_path`, or, as in modern-ml-pipeline 1.x, from the working
     directory where it is not there. It may not lead out of where it starts by ``..`` or a symlink;
-    an absolute path may lead anywhere.
+    an absolute path and a URI may lead anywhere.
 
     Parameters
     ----------
     uri : str
-        File, directory or glob.
+        File, directory or glob, here or in a bucket; or ``python:`` and the dotted path of a function.
     base_path : str
         `data_source.config.base_path` of the config.
 
     Returns
     -------
     str
-        A path for `data.files.read`.
+        A source for `data.sources.read`.
 
     Raises
     ------
     SettingsError
         It leads outside, carries a password, or is of a kind that cannot be read yet.
+
+    Examples
+    --------
+    >>> source_path("2026/*.parquet", "s3://shop/orders/")
+    's3://shop/orders/2026/*.parquet'
     """
+    if uri.startswith(PYTHON):
+        return _function(uri)
+    if uri.startswith(BUCKETS):
+        return _object(uri)
+    if base_path.startswith(BUCKETS) and not _kind(uri) and not Path(uri).is_absolute():
+        return _below(base_path, uri)
     kind = _kind(uri)
     if kind:
         raise SettingsError(
@@ -59,7 +77,33 @@ def _kind(uri: str) -> str:
         return f"A {parts.scheme} source"
     if uri.endswith((".sql", ".sql.j2")):
         return "SQL"
-    return "A source made by Python" if uri.startswith("python:") else ""
+    return ""
+
+
+def _function(uri: str) -> str:
+    if not is_dotted(uri.removeprefix(PYTHON)):
+        raise SettingsError(
+            f"{uri} does not name a function.", hint=f"Write its dotted path: {PYTHON}package.module.function"
+        )
+    return uri
+
+
+def _object(uri: str) -> str:
+    bucket = urlsplit(uri).netloc
+    if not bucket or "@" in bucket or "?" in uri:
+        raise SettingsError(
+            f"A {urlsplit(uri).scheme} source is a bucket and a key, without credentials or options.",
+            hint="Those stand under data_source.config.storage_options of the config.",
+        )
+    return uri
+
+
+def _below(base: str, uri: str) -> str:
+    if ".." in PurePosixPath(uri).parts:
+        raise SettingsError(
+            f"The source {uri} leads out of {base}.", hint="If that is meant, write the whole URI."
+        )
+    return _object(f"{base.rstrip('/')}/{PurePosixPath(uri)}")
 
 
 def _is_there(path: Path) -> bool:

@@ -1,0 +1,79 @@
+"""A file as its readers see it: one of this machine, or an object in a bucket."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+    from pyarrow.fs import FileSystem
+
+SUFFIXES = (".csv", ".csv.gz", ".parquet")
+LISTED = ", ".join(SUFFIXES)
+_BUFFER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file that can be read from its beginning or from anywhere, as often as need be.
+
+    Parameters
+    ----------
+    path : str
+        The path; of an object, bucket and key.
+    filesystem : pyarrow.fs.FileSystem or None
+        Where an object is; None is this machine.
+    scheme : str
+        Of an object, for messages: ``s3`` or ``gs``.
+
+    Examples
+    --------
+    >>> file = StoredFile("data/Orders.CSV.gz")
+    >>> str(file), file.name, file.suffix
+    ('data/Orders.CSV.gz', 'Orders.CSV.gz', '.csv.gz')
+    """
+
+    path: str
+    filesystem: FileSystem | None = field(default=None, compare=False)  # it has no hash
+    scheme: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.path}" if self.scheme else self.path
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return PurePosixPath(self.path).name if self.scheme else Path(self.path).name
+
+    @property
+    def suffix(self) -> str | None:
+        """The one of `SUFFIXES` that the name ends in, None where it ends in none."""
+        return next((suffix for suffix in SUFFIXES if self.name.lower().endswith(suffix)), None)
+
+    def open(self) -> BinaryIO:
+        """Open the file as it is, compressed or not."""
+        if self.filesystem is None:
+            return Path(self.path).open("rb")
+        source = self.filesystem.open_input_file(self.path)
+        return cast("BinaryIO", io.BufferedReader(source, _BUFFER_BYTES))
+
+    def stream(self) -> str | pa.NativeFile:
+        """Return what Arrow reads a text from, uncompressed."""
+        return self.path if self.filesystem is None else self.filesystem.open_input_stream(self.path)
+
+    def parquet_options(self) -> dict[str, Any]:
+        """Return how `pyarrow.parquet.ParquetFile` gets to the bytes: mapped here, in few requests there."""
+        if self.filesystem is None:
+            return {"memory_map": True}
+        return {"filesystem": self.filesystem, "pre_buffer": True}
+
+
+def readable(files: Iterable[StoredFile]) -> list[StoredFile]:
+    """Return the files to read, by name; what starts with ``.`` or ``_`` marks and logs, and is none."""
+    found = (file for file in files if file.suffix and file.name[0] not in "._")
+    return sorted(found, key=lambda file: (file.name, file.path))
