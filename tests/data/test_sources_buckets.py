@@ -1,0 +1,186 @@
+"""`s3://`: the same tables in a bucket as on disk, read from moto's server; and buckets that refuse."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import socket
+import subprocess
+import sys
+import time
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pyarrow.fs import S3FileSystem
+
+from mmp.data import buckets
+from mmp.data.files import read as read_file
+from mmp.data.sources import read
+from mmp.errors import MissingColumnsError, SettingsError, SourceError
+
+SECRET = "c4n4ry-of-the-shop"
+A_CSV = b"zip,n\n00123,1\n10115,NA\n"
+B_CSV = b"n,zip\n3,20095\n"
+
+
+def options(url, **more):
+    return {"key": "AKIAshop", "secret": SECRET, "region": "us-east-1", "endpoint_url": url, **more}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """The URL of an S3 that lives as long as this module's tests."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    log = tmp_path_factory.mktemp("moto") / "server.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONWARNINGS": ""})
+    try:
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+                break
+            except OSError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(log.read_text())
+                time.sleep(0.1)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def folder(server, tmp_path_factory):
+    """A folder, the same as the bucket `shop`."""
+    root = tmp_path_factory.mktemp("shop")
+    parquet = {"n": pa.array([1, 2]), "zip": pa.array(["a", "b"])}
+    files = {
+        "csv/a.csv": A_CSV,
+        "csv/b.csv.gz": gzip.compress(B_CSV),
+        "csv/_SUCCESS": b"",
+        "odd/notes.txt": b"",
+        "odd/cut.csv.gz": gzip.compress(A_CSV * 99)[:40],
+        "odd/latin.csv": "city\nKöln\n".encode("latin-1"),
+    }
+    for day in ("day=1", "day=2"):
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_arrays(list(parquet.values()), list(parquet)), sink)
+        files[f"parquet/{day}/t.parquet"] = sink.getvalue().to_pybytes()
+    host = server.removeprefix("http://")
+    bucket = S3FileSystem(
+        access_key="a", secret_key="b", endpoint_override=host, scheme="http", allow_bucket_creation=True
+    )
+    bucket.create_dir("shop")
+    for name, content in files.items():
+        (root / name).parent.mkdir(exist_ok=True, parents=True)
+        (root / name).write_bytes(content)
+        with bucket.open_output_stream(f"shop/{name}", compression=None) as stream:
+            stream.write(content)
+    return root
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize(
+    "source",
+    [
+        "csv/a.csv",
+        "csv/b.csv.gz",
+        "csv",
+        "csv/*.csv",
+        "csv/*",
+        "parquet/day=2/t.parquet",
+        "parquet/*/t.parquet",
+    ],
+)
+def test_a_bucket_is_a_folder(server, folder, source):
+    here = read_file(source, base_path=str(folder))
+    there = read(f"s3://shop/{source}", storage_options=options(server))
+    assert there.arrow.equals(here.arrow)
+    assert there.specs == here.specs
+    assert there.source == f"s3://shop/{source}"
+    chosen = read(f"s3://shop/{source}", columns=["zip"], storage_options=options(server))
+    assert chosen.arrow.equals(here.arrow.select(["zip"]))
+
+
+@pytest.mark.infra
+def test_options_go_by_the_names_of_other_libraries_too(server, folder, monkeypatch):
+    fsspec = {
+        "key": "a",
+        "secret": "b",
+        "client_kwargs": {"endpoint_url": server, "region_name": "us-east-1"},
+    }
+    arrow = {"access_key": "a", "secret_key": "b", "endpoint_override": server[7:], "scheme": "http"}
+    sdk = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": server}
+    for given in (fsspec, arrow, sdk, {"anon": True, "endpoint_url": server}):
+        assert read("s3://shop/csv/a.csv", storage_options=given).n_rows == 2
+    for name, value in sdk.items():
+        monkeypatch.setenv(name, value)
+    assert read("s3://shop/csv/a.csv", storage_options={"endpoint_url": server}).n_rows == 2
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("s3://shop/csv/c.csv", "There is no s3://shop/csv/c.csv"),
+        ("s3://elsewhere/a.csv", "There is no s3://elsewhere/a.csv"),
+        ("s3://shop/odd/notes.txt", "has no file that ends in .csv, .csv.gz, .parquet"),
+        ("s3://shop/cvs/*.csv", "s3://shop/cvs/[*].csv has no file"),
+        ("s3://shop/odd/cut.csv.gz", "s3://shop/odd/cut.csv.gz cannot be read"),
+        ("s3://shop/odd/latin.csv", "s3://shop/odd/latin.csv is not UTF-8: byte 0xf6"),
+    ],
+)
+def test_what_cannot_be_read_is_named(server, folder, source, says):
+    with pytest.raises(SourceError, match=says):
+        read(source, storage_options=options(server))
+
+
+@pytest.mark.infra
+def test_columns_that_are_not_there(server, folder):
+    with pytest.raises(MissingColumnsError, match="'zap'"):
+        read("s3://shop/csv/a.csv", columns=["zap"], storage_options=options(server))
+
+
+def test_no_server_is_said_without_the_credentials():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(SourceError, match=r"s3://shop/a\.csv cannot be read: ") as raised:
+            read("s3://shop/a.csv", storage_options=options(url))
+    assert "storage_options" in raised.value.hint
+    told = raised.value.message + raised.value.hint + str(raised.value.__cause__)
+    assert SECRET not in told
+    assert "AKIAshop" not in told
+
+
+def test_a_server_that_is_silent_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(buckets, "TIMEOUT_S", 1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        start = time.monotonic()
+        with pytest.raises(SourceError, match="cannot be read"):
+            read("s3://shop/a.csv", storage_options=options(f"http://127.0.0.1:{silent.getsockname()[1]}"))
+        assert time.monotonic() - start < 10
+
+
+def test_an_option_without_meaning_is_refused():
+    with pytest.raises(SettingsError, match="'secert', which s3:// does not know") as raised:
+        read("s3://shop/a.csv", storage_options={"secert": SECRET})
+    assert raised.value.hint == "did you mean 'secret'?"
+    with pytest.raises(SettingsError, match="'token', which gs:// does not know"):
+        read("gs://shop/a.csv", storage_options={"token": SECRET})
+
+
+def test_gs_says_when_nobody_answers(monkeypatch):
+    monkeypatch.setattr(buckets, "TIMEOUT_S", 1)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(SourceError, match=r"gs://shop/a\.csv cannot be read: "):
+            read("gs://shop/a.csv", storage_options={"anon": True, "endpoint_url": url})
