@@ -18,6 +18,7 @@ from mmp.catalog.tasks import TASKS
 from mmp.errors import DataError
 from mmp.evaluation.evaluate import evaluate
 from mmp.modeling.answer import answer
+from mmp.modeling.columns import take
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from mmp.modeling.columns import Columns
     from mmp.modeling.pipeline import Matrix
     from mmp.modeling.target import Target
+
+MAX_ROWS: Final = 1000
+"""The first so many rows of a sample are enough to rank columns."""
 
 BUDGET_S: Final = 10.0
 """Wall seconds after which no further columns are shuffled."""
@@ -55,7 +59,8 @@ def importance(
         What the task's primary metric loses, by column; empty where the rows give it no value or
         the time does not do for every column.
     """
-    matrix = bundle.pipeline.matrix(columns)
+    first = np.arange(min(len(target), MAX_ROWS))
+    matrix, target = bundle.pipeline.matrix(take(columns, first)), target.take(first)
     order = np.random.default_rng(seed).permutation(len(matrix.values))
     metric, until = TASKS[bundle.task].primary_metric, time.monotonic() + budget_s
     losses = {}

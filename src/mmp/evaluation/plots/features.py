@@ -36,9 +36,9 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 MOST_COLUMNS: Final = 20
-_SWARMED: Final = 12  # columns of a beeswarm
+_SWARMED: Final = 10  # columns of a beeswarm
 _PANELS: Final = 3
-_POINTS: Final = 500  # of one column
+_POINTS: Final = 400  # of one column
 
 
 def importance(losses: Mapping[str, float], *, metric: str, split: str) -> Figure:

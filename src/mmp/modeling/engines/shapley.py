@@ -121,6 +121,27 @@ class _Plan:
         return len(self.parent) * len(_points(self.depth)[0])
 
     @cached_property
+    def lines(self) -> tuple[Singles, Singles, Singles, Singles]:
+        """The factors and the gains as lines: what they are for o = 0, and what o = 1 adds."""
+        points, weights = _points(self.depth)
+        share = self.share[:, None]
+        unknown = (1 - points) * share
+        known, not_known = (1 - share) / (points + unknown), -1 / (1 - points)
+        return (
+            _singles(unknown),
+            _singles(points),
+            _singles(not_known * weights),
+            _singles((known - not_known) * weights),
+        )
+
+    @cached_property
+    def repeated(self) -> tuple[Positions, Positions]:
+        """All pairs of `earlier`."""
+        none = np.empty(0, np.intp)
+        again, above = zip((none, none), *self.earlier, strict=True)
+        return np.concatenate(again), np.concatenate(above)
+
+    @cached_property
     def by_feature(self) -> tuple[Positions, Positions]:
         """The inner nodes in the order of their features, and where each feature's begin."""
         order = np.argsort(self.feature, kind="stable")
@@ -129,18 +150,14 @@ class _Plan:
     def add_parts(self, columns: npt.NDArray[np.float32], into: Floats) -> None:
         """Add the parts, of shape (n_features, n_rows), for the columns of some rows."""
         goes_on = self._conditions(columns)
-        points, weights = _points(self.depth)
-        share = self.share[:, None]
-        unknown = (1 - points) * share
-        # t o + (1 - t) z and (o - z) divided by it, as lines through what they are for o = 0 and 1
-        factors = goes_on[:, None] * points.astype(np.float32)[:, None]
-        factors += _singles(unknown)
-        known, not_known = (1 - share) / (points + unknown), -1 / (1 - points)
-        gains = goes_on[:, None] * _singles((known - not_known) * weights)
-        gains += _singles(np.broadcast_to(not_known * weights, unknown.shape))
-        if self.earlier:
-            # one condition of a feature takes the place of the one above it
-            again, above = (np.concatenate(places) for places in zip(*self.earlier, strict=True))
+        # t o + (1 - t) z, and (o - z) divided by it
+        unknown, points, not_known, known = self.lines
+        factors = goes_on * points
+        factors += unknown
+        gains = goes_on * known
+        gains += not_known
+        again, above = self.repeated
+        if len(again):  # one condition of a feature takes the place of the one above it
             gains[again] -= gains[above]
             factors[again] /= factors[above]
         gains *= self._below(factors)
@@ -160,7 +177,7 @@ class _Plan:
         np.subtract(1, left, out=goes_on[2::2], dtype=np.float32)
         for again, above in self.earlier:
             goes_on[again] *= goes_on[above]
-        return goes_on
+        return goes_on[:, None]
 
     def _below(self, factors: Singles) -> Singles:
         """Multiply factors down to the leaves, and sum the leaves' values times that up, in place."""
@@ -228,7 +245,7 @@ def _points(depth: int) -> tuple[Floats, Floats]:
 
 
 def _singles(numbers: Floats) -> Singles:
-    return numbers.astype(np.float32)[:, :, None]
+    return numbers.astype(np.float32)[..., None]
 
 
 def _by_level(tree: Tree) -> tuple[Positions, Positions, tuple[slice, ...]]:
