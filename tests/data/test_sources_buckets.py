@@ -13,11 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
+from tests.tables import recipe
 
 from mmp.data import buckets
 from mmp.data.files import read as read_file
 from mmp.data.sources import read
 from mmp.errors import MissingColumnsError, SettingsError, SourceError
+from mmp.pipelines.train import train
+from mmp.settings.load import load_config, load_recipe
 
 SECRET = "c4n4ry-of-the-shop"
 A_CSV = b"zip,n\n00123,1\n10115,NA\n"
@@ -63,6 +66,7 @@ def folder(server, tmp_path_factory):
         "csv/a.csv": A_CSV,
         "csv/b.csv.gz": gzip.compress(B_CSV),
         "csv/_SUCCESS": b"",
+        "csv of rows/rows.csv": b"a,y\n" + b"".join(b"%d,%d\n" % (n * 7 % 50, n) for n in range(60)),
         "odd/notes.txt": b"",
         "odd/cut.csv.gz": gzip.compress(A_CSV * 99)[:40],
         "odd/latin.csv": "city\nKöln\n".encode("latin-1"),
@@ -144,6 +148,28 @@ def test_what_cannot_be_read_is_named(server, folder, source, says):
 def test_columns_that_are_not_there(server, folder):
     with pytest.raises(MissingColumnsError, match="'zap'"):
         read("s3://shop/csv/a.csv", columns=["zap"], storage_options=options(server))
+
+
+@pytest.mark.infra
+def test_a_recipe_starts_from_a_bucket_and_its_run_keeps_no_secret(server, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "r.yaml").write_text(
+        recipe("far", "regression", "xgboost.XGBRegressor", "rows.csv", "y", values={"n_estimators": 3})
+    )
+    (tmp_path / "c.yaml").write_text(
+        "mlflow: {tracking_uri: ./mlruns}\n"
+        "data_source:\n"
+        "  adapter_type: s3\n"
+        "  config:\n"
+        "    base_path: s3://shop/csv of rows\n"
+        f"    storage_options: {{key: AKIAshop, secret: {SECRET}, endpoint_url: '{server}'}}\n"
+    )
+    result = train(load_recipe("r.yaml"), load_config("c.yaml"))
+    assert result.source == "s3://shop/csv of rows/rows.csv"
+    for path in tmp_path.rglob("*"):
+        if path.is_file() and path.name != "c.yaml":
+            assert SECRET.encode() not in path.read_bytes(), path
+            assert b"AKIAshop" not in path.read_bytes(), path
 
 
 def test_no_server_is_said_without_the_credentials():
