@@ -51,6 +51,8 @@ _ORDER = {
 _WORDS = frozenset({"numeric", "categorical", "datetime"})
 # Parameters that are two numbers, and what they lie within.
 _RANGES = {"feature_range": (-inf, inf), "quantile_range": (0.0, 100.0)}
+# Hyperparameters that are a number or one of the library's words, such as sqrt and scale.
+_OR_A_WORD = frozenset({"gamma", "max_features"})
 _OWN_COLUMNS = {
     -1: _WORDS,
     0: _WORDS,
@@ -249,6 +251,7 @@ def _catalog_model(recipe: Recipe, row: ModelRow) -> _Issues:
     for block in ("values", "fixed", "tunable"):
         for name in getattr(recipe.model.hyperparameters, block):
             yield from _hyperparameter(row, ("model", "hyperparameters", block, name))
+    yield from _not_numbers(recipe, row)
 
 
 def _hyperparameter(row: ModelRow, key: Path_) -> _Issues:
@@ -259,6 +262,26 @@ def _hyperparameter(row: ModelRow, key: Path_) -> _Issues:
         question = did_you_mean(name, row.names) or f"it has: {', '.join(sorted(row.parameters))}"
         message = f"{row.name} has no such hyperparameter ({question})"
         yield _Issue("hyperparameters", "error", key, message)
+
+
+def _not_numbers(recipe: Recipe, row: ModelRow) -> _Issues:
+    """Find text where the catalog knows a number; which numbers go is the library's to say."""
+    numbers = {name for name, space in row.search_space.items() if space.type != "categorical"}
+    numbers |= {name for name, value in row.defaults.items() if type(value) in (int, float)}
+    for block in ("values", "fixed"):
+        for name, value in getattr(recipe.model.hyperparameters, block).items():
+            canonical = row.aliases.get(name, name)
+            if canonical in numbers - _OR_A_WORD and isinstance(value, str) and not _is_number(value):
+                message = f"{row.name} takes a number for it, not {value!r}"
+                yield _Issue("hyperparameters", "error", ("model", "hyperparameters", block, name), message)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _early_stopping(recipe: Recipe) -> _Issues:
