@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tempfile
 
 import numpy as np
 import pytest
@@ -193,7 +194,7 @@ def test_a_broken_recipe(case, project, mmp):
 
 
 # what only the library knows is known when it fits
-FITTED = {"a hyperparameter out of range", "a hyperparameter of text"}
+FITTED = {"a hyperparameter out of range"}
 
 
 @pytest.mark.parametrize("case", sorted(RECIPES.keys() - FITTED))
@@ -292,3 +293,20 @@ def test_broken_rows(project, mmp):
     hold(mmp("evaluate", "--run-id", "latest", "-d", "unlabelled.csv", "-q"), 3, ["'label'"])
     (project / "strange.csv").write_text("x,city,when,label\n1,Oslo,2024-01-01,perhaps\n")
     hold(mmp("evaluate", "--run-id", "latest", "-d", "strange.csv", "-q"), 3, ["perhaps"])
+
+
+def test_a_folder_without_runs_stays_as_it_is(project, mmp):
+    before = {path for path in project.rglob("*") if "logs" not in path.parts}
+    assert mmp("runs", "--json").json == {"runs": []}
+    hold(mmp("predict", "--run-id", "latest", "-i", "table.csv"), 6, ["no runs yet", "mlruns"])
+    hold(mmp("evaluate", "--run-id", "latest", "-d", "table.csv"), 6, ["no runs yet", "mlruns"])
+    assert {path for path in project.rglob("*") if "logs" not in path.parts} == before
+
+
+@pytest.mark.parametrize("model", ["XGBClassifier", "LogisticRegression"])
+def test_a_temporary_directory_that_cannot_be_used(model, project, mmp, monkeypatch):
+    path = {"XGBClassifier": "xgboost", "LogisticRegression": "sklearn.linear_model"}[model]
+    text = RECIPE.replace("xgboost.XGBClassifier", f"{path}.{model}").replace("n_estimators: 5", "")
+    (project / "recipe.yaml").write_text(text)
+    monkeypatch.setattr(tempfile, "tempdir", str(project / "gone"))
+    hold(mmp("train", "-r", "recipe.yaml"), 6, ["temporary directory", "TMPDIR"])

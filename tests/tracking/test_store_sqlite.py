@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from mmp.errors import TrackingError
+from mmp.errors import RunNotFoundError, TrackingError
 from mmp.tracking import stores
 from mmp.tracking.stores import sqlite
 from mmp.tracking.stores.base import Dataset, Metric
@@ -402,3 +402,19 @@ def test_a_directory_with_odd_characters_works_in_mlflow_too(tmp_path, monkeypat
     assert store.artifacts(run.run_id) == ["f/x.txt"]
     fetched = download_artifacts(run_id=run.run_id, artifact_path="f/x.txt", tracking_uri=store.uri)
     assert Path(fetched).read_text() == "x"
+
+
+def test_a_store_that_is_only_read_is_not_made(tmp_path):
+    where = settings(tmp_path / "mlruns")
+    with pytest.raises(RunNotFoundError, match="no runs yet"):
+        stores.connect(where, create=False)
+    assert not list(tmp_path.iterdir())
+    stores.connect(where).close()
+    stores.connect(where, create=False).close()
+
+
+@pytest.mark.parametrize("uri", ["ftp://x/y", "htp://anna:geheim@localhost:5000"])
+def test_a_scheme_that_mlflow_has_no_store_for(uri):
+    with pytest.raises(TrackingError, match=r"mlflow\.tracking_uri") as caught:
+        stores.connect(settings(uri))
+    assert "geheim" not in str(caught.value)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmp.data import sources
@@ -13,6 +11,7 @@ from mmp.errors import Finding
 from mmp.settings.sources import source_path
 from mmp.tracking import artifacts, manifest
 from mmp.tracking.run import resolve_run
+from mmp.tracking.scratch import scratch
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
@@ -82,14 +81,12 @@ def load_model(ref: str, config: Config) -> LoggedModel:
     ArtifactError
         The run has no model, or it is not as it was written.
     """
-    with connect(config.mlflow) as store, tempfile.TemporaryDirectory(prefix="mmp-download-") as folder:
+    with connect(config.mlflow, create=False) as store, scratch("model") as folder:
         run = store.get_run(_run_id(store, ref, config))
-        store.download(run.run_id, MODEL_FOLDER, Path(folder))
+        store.download(run.run_id, MODEL_FOLDER, folder)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            bundle = artifacts.load(
-                Path(folder), expected_digest=run.tags.get(manifest.TAG), trust=config.trust
-            )
+            bundle = artifacts.load(folder, expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
     return LoggedModel(bundle, run, findings, config.files.storage_options)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,9 +11,11 @@ from mmp.catalog.tasks import TASKS
 from mmp.errors import Finding, SettingsError
 from mmp.lookup import install_line, is_installed
 from mmp.modeling.columns import from_table, take
+from mmp.tracking.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     import numpy.typing as npt
     from matplotlib.figure import Figure
@@ -105,8 +105,7 @@ def show(
         What could not be made.
     """
     wanted, findings, explanation = recipe.evaluation, list[Finding](), None
-    with tempfile.TemporaryDirectory(prefix="mmp-pictures-") as name:
-        folder = Path(name)
+    with scratch("pictures") as folder:
         if wanted.explain.enabled:
             explanation = _explain(bundle, sample, folder, findings)
         if explanation is not None:

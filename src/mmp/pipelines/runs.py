@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.catalog.metrics import UnknownMetricError, parse
 from mmp.catalog.tasks import TASKS
-from mmp.errors import UnknownNameError
+from mmp.errors import RunNotFoundError, UnknownNameError
 from mmp.lookup import did_you_mean
 from mmp.tracking.run import TASK, TRAINED
 from mmp.tracking.stores import connect
@@ -75,8 +75,11 @@ def leaderboard(
         `sort` is no metric.
     """
     order = Order(sort, descending=_greater_is_better(sort)) if sort else None
-    with connect(config.mlflow) as store:
-        found = store.search([experiment] if experiment else None, tags=TRAINED, order=order, limit=limit)
+    try:
+        with connect(config.mlflow, create=False) as store:
+            found = store.search([experiment] if experiment else None, tags=TRAINED, order=order, limit=limit)
+    except RunNotFoundError:
+        return Leaderboard((), ())
     primary = [TASKS[run.tags[TASK]].primary_metric for run in found if run.tags.get(TASK) in TASKS]
     metrics = tuple(dict.fromkeys([*([sort] if sort else []), *primary]))
     return Leaderboard(metrics, tuple(_row(run, metrics) for run in found))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmp.data.buffers import release
@@ -23,10 +21,12 @@ from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.steps import Steps
 from mmp.tracking import artifacts, manifest
 from mmp.tracking.run import run
+from mmp.tracking.scratch import scratch
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -283,8 +283,8 @@ def _bundle(
 
 def _package(bundle: Bundle, active: ActiveRun, *, recipe_digest: str) -> str:
     """Write the model's files into the run, and say how much that is."""
-    with tempfile.TemporaryDirectory(prefix="mmp-model-") as folder:
-        model = Path(folder, MODEL_FOLDER)
+    with scratch("model") as folder:
+        model = folder / MODEL_FOLDER
         digest = artifacts.write(bundle, model, run_id=active.run_id, recipe_digest=recipe_digest)
         active.set_tags({manifest.TAG: digest})
         active.add_folder(model, MODEL_FOLDER)

@@ -16,7 +16,6 @@ No file holds code, and none names code that loading would look up.
 
 from __future__ import annotations
 
-import tempfile
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +26,7 @@ from mmp.errors import ArtifactError, DataError, MissingExtraError
 from mmp.modeling import golden
 from mmp.modeling.bundle import Bundle
 from mmp.tracking import environment, manifest, signature
+from mmp.tracking.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -137,8 +137,7 @@ def load(folder: Path | str, *, expected_digest: str | None = None, trust: Colle
     UserWarning
         Where a library's version is another than the writer's.
     """
-    with tempfile.TemporaryDirectory(prefix="mmp-model-") as private:
-        copy = Path(private)
+    with scratch("model") as copy:
         facts = manifest.verified_copy(Path(folder), copy, expected_digest=expected_digest).facts
         same = _check_versions(facts, trust)
         exact = same and facts.get("machine") == environment.machine()

@@ -11,7 +11,6 @@ import platform
 import re
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from mmp import __version__
 from mmp.catalog import metrics as known_metrics
 from mmp.catalog.tasks import TASKS
 from mmp.errors import MmpError, RunNotFoundError, TrackingError
+from mmp.tracking.scratch import scratch
 from mmp.tracking.stores.base import MAX_PARAM, Metric, Order, RunInfo, public_uri
 
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class ActiveRun:
     def log_text(self, text: str, path: str) -> None:
         """Write text to a file among the run's artifacts."""
         where = PurePosixPath(path)
-        with tempfile.TemporaryDirectory(prefix="mmp-") as directory:
-            file = Path(directory, where.name)
+        with scratch("text") as directory:
+            file = directory / where.name
             file.write_text(text, encoding="utf-8")
             self.log_file(file, str(where.parent).removeprefix("."))
 

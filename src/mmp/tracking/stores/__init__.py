@@ -10,13 +10,15 @@ import fcntl
 import os
 import re
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from mmp.errors import MissingExtraError, TrackingError
+from mmp.errors import MissingExtraError, RunNotFoundError, TrackingError
 from mmp.lookup import install_line
 from mmp.tracking.stores import sqlite
+from mmp.tracking.stores.base import public_uri
 from mmp.tracking.stores.places import path_uri
 
 if TYPE_CHECKING:
@@ -28,40 +30,61 @@ DEFAULT_URI = "sqlite:///mlruns/mlflow.db"
 DATABASE = "mlflow.db"
 
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?://(?P<path>/[^?]*)")
+_FOREIGN = {"databricks", "databricks-uc", "mssql", "mysql", "oracle", "postgres", "postgresql", "uc"}
 _DATABASE_SUFFIXES = {".db", ".sqlite", ".sqlite3"}
 
 
-def connect(settings: StoreSettings) -> Store:
+def connect(settings: StoreSettings, *, create: bool = True) -> Store:
     """Return the store that a config names, ready to use.
 
     Parameters
     ----------
     settings : StoreSettings
         The ``mlflow`` section of a config.
+    create : bool
+        Whether a local store is made where there is none.
 
     Returns
     -------
     Store
-        The embedded store for ``sqlite:///…``, a directory or a file (made where it is not there),
+        The embedded store for ``sqlite:///…``, a directory or a file,
         a client of a server for ``http(s)://…``, and MLflow's own client for everything else.
 
     Raises
     ------
     TrackingError
         Where the URI names nothing that can hold runs, or what it names cannot be used.
+    RunNotFoundError
+        Where a local store is not there, and not to be made.
     """
     uri = settings.tracking_uri or DEFAULT_URI
     if urlsplit(uri).scheme in {"http", "https"}:
         return _server(uri, settings)
     path = _database_path(uri)
     if path is None:
+        _refuse_unknown_scheme(uri)
         return _client(uri, settings, settings.artifact_root)
+    if not create and sqlite.revision(path) is None:
+        raise RunNotFoundError(
+            f"There are no runs yet: {path} is not there.",
+            hint="`mmp train` makes the first run; mlflow.tracking_uri says where runs are.",
+        )
     artifact_root = settings.artifact_root or sqlite.default_artifact_root(path)
     if "://" not in artifact_root:
         artifact_root = path_uri(Path(artifact_root).absolute())
     if _prepared(path, artifact_root) in sqlite.KNOWN_REVISIONS:
         return sqlite.SqliteStore(path, artifact_root=artifact_root, s3_endpoint_url=settings.s3_endpoint_url)
     return _client(sqlite.database_uri(path), settings, artifact_root)
+
+
+def _refuse_unknown_scheme(uri: str) -> None:
+    scheme = urlsplit(uri).scheme
+    known = {scheme.partition("+")[0], uri} & _FOREIGN
+    if not known and not entry_points(group="mlflow.tracking_store", name=scheme):
+        raise TrackingError(
+            f"mlflow.tracking_uri names no store that MLflow has: {public_uri(uri)}.",
+            hint="Write a directory, sqlite:///FILE, http(s)://HOST, or a database (postgresql://…, mysql://…).",
+        )
 
 
 def _server(uri: str, settings: StoreSettings) -> Store:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from abc import ABC, abstractmethod
@@ -15,6 +16,9 @@ from mmp.tracking.stores.base import public_uri
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class Place(Protocol):
@@ -115,7 +119,9 @@ class LocalPlace:
             partial.unlink(missing_ok=True)
             raise TrackingError(
                 f"The artifact {path} cannot be written to {self.root}: {error.strerror or error}.",
-                hint="Mend the directory, or let the server keep artifacts itself (--serve-artifacts).",
+                hint="Make room there, or name another place in mlflow.artifact_root."
+                if error.errno in _FULL
+                else "Make it writable for you, or let a server keep artifacts itself (--serve-artifacts).",
             ) from error
 
     def paths(self, folder: str) -> Iterator[str]:
