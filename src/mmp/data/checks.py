@@ -260,7 +260,7 @@ def _refuse_infinite(table: Table, roles: Roles) -> None:
     }
     infinite = {name: n for name, n in counts.items() if n}
     if infinite:
-        described = ", ".join(f"{name!r} ({n} rows)" for name, n in infinite.items())
+        described = ", ".join(f"{name!r} ({n:,} row{'' if n == 1 else 's'})" for name, n in infinite.items())
         raise DataError(
             f"Infinite values in {described}: no library learns from them alike.",
             hint="Replace them in the source, or leave out "
