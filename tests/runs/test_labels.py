@@ -19,7 +19,8 @@ def test_weights_by_label_are_one_parameter(weights, tmp_path, monkeypatch):
     text = recipe(
         "odd", "classification", "xgboost.XGBClassifier", "t.csv", "label", values={"n_estimators": 4}
     ).replace("model:", f"model:\n  class_weight: {weights}")
-    (tmp_path / "r.yaml").write_text(f"{text}evaluation: {{metrics: ['f1_<=50K', 'recall_*']}}\n", "utf-8")
+    text = text.replace("evaluation: {", "evaluation: {metrics: ['f1_<=50K', 'recall_*'], ")
+    (tmp_path / "r.yaml").write_text(text, "utf-8")
     result = train(load_recipe("r.yaml"), load_config())
     assert set(result.metrics["test"]) == {"f1_50K_0", "recall_50K_0", "recall_50K_1"}
     with connect(load_config().value.mlflow) as store:

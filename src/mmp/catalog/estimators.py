@@ -43,8 +43,8 @@ _FOREST: dict[str, Any] = {
     **_SEEDED,
     "home": "sklearn.ensemble._forest",
     "parameters": words(_GROWTH + "bootstrap max_samples n_estimators n_jobs oob_score"),
-    "ignored": words("verbose"),
-    "reserved": words("warm_start monotonic_cst"),
+    "ignored": words("verbose warm_start"),
+    "reserved": words("monotonic_cst"),
     "defaults": {"n_estimators": 200},
     "search_space": {
         "n_estimators": Space("int", (100, 500)),
@@ -66,8 +66,8 @@ _BOOSTING: dict[str, Any] = {
         _GROWTH + "learning_rate loss n_estimators n_iter_no_change subsample tol validation_fraction"
     )
     - {"criterion"},
-    "ignored": words("criterion verbose"),
-    "reserved": words("init warm_start"),
+    "ignored": words("criterion verbose warm_start"),
+    "reserved": words("init"),
     "defaults": {"n_estimators": 200, "learning_rate": 0.08, "max_depth": 4, "subsample": 0.8},
     "search_space": {
         "n_estimators": Space("int", (50, 500), log=True),
@@ -91,8 +91,8 @@ _HISTOGRAMS: dict[str, Any] = {
         max_iter max_leaf_nodes min_samples_leaf monotonic_cst n_iter_no_change random_state scoring tol
         validation_fraction
         """),
-    "ignored": words("verbose"),
-    "reserved": words("categorical_features warm_start"),
+    "ignored": words("verbose warm_start"),
+    "reserved": words("categorical_features"),
     "defaults": {
         "max_iter": 200,
         "learning_rate": 0.05,
@@ -125,8 +125,7 @@ _DESCENT: dict[str, Any] = {
         alpha average early_stopping eta0 fit_intercept l1_ratio learning_rate max_iter n_iter_no_change
         penalty power_t random_state shuffle tol validation_fraction
         """),
-    "ignored": words("verbose"),
-    "reserved": words("warm_start"),
+    "ignored": words("verbose warm_start"),
     "search_space": {
         "alpha": Space("float", (1e-6, 1e-1), log=True),
         "penalty": Space("categorical", ("l2", "l1", "elasticnet")),
@@ -138,8 +137,7 @@ _COORDINATES: dict[str, Any] = {
     **_SEEDED,
     "home": "sklearn.linear_model._coordinate_descent",
     "parameters": words("alpha fit_intercept max_iter positive precompute random_state selection tol"),
-    "ignored": words("copy_X"),
-    "reserved": words("warm_start"),
+    "ignored": words("copy_X warm_start"),
     "defaults": {"alpha": 1e-3, "max_iter": 5000},
     "search_space": {"alpha": Space("float", (1e-5, 1.0), log=True)},
     "sparse": True,
@@ -150,7 +148,7 @@ _COORDINATES: dict[str, Any] = {
 _NEIGHBOURS: dict[str, Any] = {
     **_SKLEARN,
     "parameters": words("leaf_size metric metric_params n_jobs n_neighbors p weights"),
-    "reserved": words("algorithm"),
+    "ignored": words("algorithm"),
     "fixed": {"algorithm": "kd_tree"},  # the only one that measures a distance the same in any company
     "search_space": {
         "n_neighbors": Space("int", (3, 100), log=True),
@@ -185,8 +183,7 @@ _NETWORK: dict[str, Any] = {
         learning_rate_init max_fun max_iter momentum n_iter_no_change nesterovs_momentum power_t random_state
         shuffle solver tol validation_fraction
         """),
-    "ignored": words("verbose"),
-    "reserved": words("warm_start"),
+    "ignored": words("verbose warm_start"),
     "defaults": {"hidden_layer_sizes": 64, "alpha": 0.1, "max_iter": 500},
     "search_space": {
         "hidden_layer_sizes": Space("int", (16, 256), log=True),
@@ -260,8 +257,7 @@ ESTIMATORS = (
             C class_weight dual fit_intercept intercept_scaling l1_ratio max_iter penalty random_state
             solver tol
             """),
-        ignored=words("n_jobs verbose"),
-        reserved=words("warm_start"),
+        ignored=words("n_jobs verbose warm_start"),
         defaults={"max_iter": 1000},
         search_space={"C": Space("float", (1e-3, 100.0), log=True)},
         sparse=True,
@@ -315,7 +311,7 @@ ESTIMATORS = (
         **_LINEAR,
         home="sklearn.linear_model._huber",
         parameters=words("alpha epsilon fit_intercept max_iter tol"),
-        reserved=words("warm_start"),
+        ignored=words("warm_start"),
         defaults={"max_iter": 1000},
         search_space={
             "epsilon": Space("float", (1.05, 3.0)),
@@ -384,8 +380,7 @@ ESTIMATORS = (
         **adding(
             _KERNEL,
             parameters={"class_weight"},
-            ignored={"break_ties", "probability", "random_state"},
-            reserved={"decision_function_shape"},
+            ignored={"break_ties", "decision_function_shape", "probability", "random_state"},
         ),
         calibrated=True,
     ),

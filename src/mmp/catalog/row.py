@@ -67,7 +67,7 @@ class ModelRow:
     reserved : frozenset of str
         Parameters of the signature that mmp sets itself.
     fixed : mapping
-        Values that reserved parameters have always.
+        Values that reserved and ignored parameters have always.
     defaults : mapping
         Values for what the recipe leaves unset.
     yielding : mapping of str to mapping

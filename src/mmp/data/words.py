@@ -87,7 +87,7 @@ def typed(name: str, words: pa.ChunkedArray) -> TypedColumn:
 
 
 def digits(words: pa.StringArray) -> int | None:
-    """Return how many digits every word has: 0 where zeros lead and widths differ, None where one is no digits.
+    """Return how many digits every word has: 0 where zeros lead and widths differ, None without digits.
 
     Examples
     --------

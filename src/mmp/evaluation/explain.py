@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -247,8 +248,11 @@ def _own(model: Model) -> Explain:
 def _with_shap(estimator: Any, n_classes: int) -> Explain | None:
     """Return the exact parts of scikit-learn's trees, None for the few that shap does not know."""
     try:
-        from shap import TreeExplainer
-        from shap.utils import _exceptions as known
+        # shap makes colour maps on import in a way that Matplotlib is about to give up
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", PendingDeprecationWarning)
+            from shap import TreeExplainer
+            from shap.utils import _exceptions as known
     except ModuleNotFoundError as error:
         what = f"Explaining {type(estimator).__name__} needs the package '{error.name}'"
         raise MissingExtraError(f"{what}, which is not installed.", hint=install_line("shap")) from error

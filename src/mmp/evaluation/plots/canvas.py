@@ -43,13 +43,37 @@ _FALLBACKS: Final = (
 )  # fmt: skip
 
 
-def figure(width: float, height: float, *, shares: bool = False) -> Figure:
-    """Return an empty figure, in inches; where axes are of shares, nothing is measured to lay it out."""
-    if not shares:
-        return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+def figure(width: float, height: float) -> Figure:
+    """Return an empty figure, in inches, that measures its texts to lay itself out."""
+    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+
+
+def framed(
+    width: float, height: float, *, labels: Iterable[str] = (), right: float = 0.12, gap: float = 0.22
+) -> Figure:
+    """Return an empty figure whose margins are known, which draws in half the time.
+
+    Parameters
+    ----------
+    width, height : float
+        Inches.
+    labels : iterable of str
+        What stands on the left; numbers where there are none.
+    right : float
+        Inches on the right.
+    gap : float
+        Between axes, in parts of their size.
+    """
+    left = max((_width(label) for label in labels), default=0.5) + 0.15
     made = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    made.subplots_adjust(0.65 / width, 0.6 / height, 1 - 0.12 / width, 1 - 0.42 / height, wspace=0.22)
+    made.subplots_adjust(left / width, 0.6 / height, 1 - right / width, 1 - 0.42 / height, gap, gap)
     return made
+
+
+def _width(label: str) -> float:
+    """Return about how wide a small label is, in inches."""
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in label)
+    return 0.6 * SMALL / 72 * (len(label) + 0.8 * wide)
 
 
 def dress(axes: Axes, *, title: str = "", x: str = "", y: str = "", grid: Grid = "both") -> None:
@@ -77,7 +101,7 @@ def save(made: Figure, path: Path) -> None:
     for text in made.findobj(Text):
         text.set_fontfamily(_fonts())
     # `savefig` would draw everything twice to lay it out
-    FigureCanvasAgg(made).print_png(path, pil_kwargs={"compress_level": 2}, metadata={"Software": None})
+    FigureCanvasAgg(made).print_png(path, pil_kwargs={"compress_level": 1}, metadata={"Software": None})
 
 
 def readable(labels: Iterable[object], longest: int = LONGEST) -> list[str]:

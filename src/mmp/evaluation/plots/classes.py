@@ -21,6 +21,7 @@ from mmp.evaluation.plots.canvas import (
     TITLE,
     dress,
     figure,
+    framed,
     legend,
     readable,
 )
@@ -180,7 +181,7 @@ def percent(share: float) -> str:
 
 def roc(judged: Judged) -> Figure:
     """Draw hits over false alarms."""
-    made = figure(6.0, 5.6, shares=True)
+    made = framed(6.0, 5.6)
     axes = made.subplots()
     dress(axes, title=judged.title("ROC"), x="false positive rate", y="true positive rate")
     named = [
@@ -199,7 +200,7 @@ def roc(judged: Judged) -> Figure:
 
 def precision_recall(judged: Judged) -> Figure:
     """Draw how many of the chosen are right over how many of the right are chosen."""
-    made = figure(6.0, 5.6, shares=True)
+    made = framed(6.0, 5.6)
     axes = made.subplots()
     dress(axes, title=judged.title("Precision and recall"), x="recall", y="precision")
     curves = judged.curves("precision_recall")
@@ -221,7 +222,7 @@ def precision_recall(judged: Judged) -> Figure:
 
 def lift(judged: Judged) -> Figure:
     """Draw what is found when only the rows that score highest are looked at."""
-    made = figure(8.2, 4.4, shares=True)
+    made = framed(8.2, 4.4)
     left, right = made.subplots(1, 2)
     made.suptitle(judged.title("Gain and lift"), fontsize=TITLE, color=INK, x=0.01, ha="left")
     curves = judged.curves("roc")

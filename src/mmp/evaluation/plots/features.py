@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
@@ -17,7 +17,7 @@ from mmp.evaluation.plots.canvas import (
     SMALL,
     TITLE,
     dress,
-    figure,
+    framed,
     legend,
     readable,
 )
@@ -52,13 +52,14 @@ def importance(losses: Mapping[str, float], *, metric: str, split: str) -> Figur
         Of what, where.
     """
     ranked = sorted(losses.items(), key=lambda item: -item[1])[:MOST_COLUMNS]
-    made = figure(6.8, _height(len(ranked)))
+    labels = readable(name for name, _ in ranked)
+    made = framed(6.8, _height(len(ranked)), labels=labels)
     axes = made.subplots()
     dress(axes, title=f"Importance · {split}", x=f"what {metric} loses when the column is shuffled", grid="x")
     values = np.array([loss for _, loss in ranked])
     axes.barh(range(len(ranked)), values, color=[BLUE if value > 0 else GREY for value in values], height=0.7)
     axes.axvline(0, color=INK, linewidth=0.8)
-    _name_rows(axes, [name for name, _ in ranked], n_left=len(losses) - len(ranked))
+    _name_rows(axes, labels, n_left=len(losses) - len(ranked))
     return made
 
 
@@ -82,7 +83,8 @@ def shap_bar(explanation: Explanation, *, target: str) -> Figure:
     """Draw the mean absolute part of each column, class by class."""
     order = _order(explanation)[:MOST_COLUMNS]
     strength = explanation.strength[:, order]
-    made = figure(6.8, _height(len(order)) + (0.3 if len(strength) > 1 else 0))
+    labels = readable(explanation.columns[place] for place in order)
+    made = framed(6.8, _height(len(order)) + (0.3 if len(strength) > 1 else 0), labels=labels)
     axes = made.subplots()
     n_rows = len(explanation.rows)
     dress(
@@ -97,9 +99,7 @@ def shap_bar(explanation: Explanation, *, target: str) -> Figure:
     for color, height in zip(colors, heights, strict=False):
         handles.append(axes.barh(range(len(order)), height, left=left, color=color, height=0.7))
         left = left + height
-    _name_rows(
-        axes, [explanation.columns[place] for place in order], n_left=len(explanation.columns) - len(order)
-    )
+    _name_rows(axes, labels, n_left=len(explanation.columns) - len(order))
     if len(heights) > 1:
         legend(axes, handles, names, loc="lower right")
     return made
@@ -125,9 +125,9 @@ def shap_beeswarm(explanation: Explanation, columns: Columns, *, target: str) ->
         for row, place in enumerate(order):
             column = columns[explanation.columns[place]].take(drawn)
             points = _swarm(axes, explanation.values[drawn, score, place], column, row)
-        _name_rows(axes, [explanation.columns[place] for place in order])
+        _name_rows(axes, labels)
     grid[-1].set_xlabel(f"SHAP value, {_unit(explanation, target)}", fontsize=SMALL + 1)
-    _value_bar(made, grid, points)
+    _value_bar(made, points)
     return made
 
 
@@ -140,7 +140,7 @@ def _order(explanation: Explanation) -> npt.NDArray[np.intp]:
 
 
 def _name_rows(axes: Axes, names: list[str], n_left: int = 0) -> None:
-    axes.set_yticks(range(len(names)), readable(names))
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
@@ -223,8 +223,11 @@ def _colormap() -> LinearSegmentedColormap:
     return LinearSegmentedColormap.from_list("low to high", [BLUE, PALE, RED])
 
 
-def _value_bar(made: Figure, grid: object, points: object) -> None:
-    bar = made.colorbar(points, ax=grid, shrink=0.6, aspect=30, pad=0.01, ticks=[0, 1])  # type: ignore[arg-type]
+def _value_bar(made: Figure, points: Any) -> None:
+    width, height = made.get_size_inches().tolist()
+    tall = min(2.2, height / 2)
+    place = (1 - 0.8 / width, 0.5 - tall / 2 / height, 0.12 / width, tall / height)
+    bar = made.colorbar(points, cax=made.add_axes(place), ticks=[0, 1])
     bar.ax.set_yticklabels(["low", "high"], fontsize=SMALL)
-    bar.set_label("the column's value; grey: text or missing", fontsize=SMALL, color=INK)
+    bar.set_label("the value; grey: text or missing", fontsize=SMALL, color=INK, labelpad=-6)
     bar.outline.set_visible(False)
