@@ -49,7 +49,7 @@ def figure(width: float, height: float) -> Figure:
 
 
 def framed(
-    width: float, height: float, *, labels: Iterable[str] = (), right: float = 0.12, gap: float = 0.22
+    width: float, height: float, *, labels: Iterable[str] = (), right: float = 0.12, top: float = 0.42
 ) -> Figure:
     """Return an empty figure whose margins are known, which draws in half the time.
 
@@ -59,14 +59,12 @@ def framed(
         Inches.
     labels : iterable of str
         What stands on the left; numbers where there are none.
-    right : float
-        Inches on the right.
-    gap : float
-        Between axes, in parts of their size.
+    right, top : float
+        Inches on the right and above.
     """
     left = max((_width(label) for label in labels), default=0.5) + 0.15
     made = Figure(figsize=(width, height), dpi=_DPI, facecolor="white")
-    made.subplots_adjust(left / width, 0.6 / height, 1 - right / width, 1 - 0.42 / height, gap, gap)
+    made.subplots_adjust(left / width, 0.6 / height, 1 - right / width, 1 - top / height, 0.22, 0.22)
     return made
 
 

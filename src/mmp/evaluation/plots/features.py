@@ -109,10 +109,13 @@ def shap_beeswarm(explanation: Explanation, columns: Columns, *, target: str) ->
     """Draw the part of each column in each row, coloured by the column's value."""
     panels = np.argsort(-explanation.strength.sum(axis=1), kind="stable")[:_PANELS]
     order = _order(explanation)[: _SWARMED if len(panels) == 1 else _SWARMED // 2]
-    made = figure(7.0, 0.9 + len(panels) * (0.55 + 0.36 * max(len(order), 3)))
+    labels = readable(explanation.columns[place] for place in order)
+    height = 1.0 + len(panels) * (0.35 + 0.34 * max(len(order), 3))
+    made = framed(7.0, height, labels=labels, right=0.95, top=0.7 if len(panels) > 1 else 0.42)
     made.suptitle(
-        f"SHAP values · {len(explanation.rows):,} rows", fontsize=TITLE, color=INK, x=0.01, ha="left"
-    )
+        f"SHAP values · {len(explanation.rows):,} rows",
+        fontsize=TITLE, color=INK, x=0.02, y=1 - 0.1 / height, ha="left",
+    )  # fmt: skip
     grid = made.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0]
     drawn = _sample(len(explanation.rows))
     for axes, score in zip(grid, panels, strict=True):
@@ -226,8 +229,8 @@ def _colormap() -> LinearSegmentedColormap:
 def _value_bar(made: Figure, points: Any) -> None:
     width, height = made.get_size_inches().tolist()
     tall = min(2.2, height / 2)
-    place = (1 - 0.8 / width, 0.5 - tall / 2 / height, 0.12 / width, tall / height)
+    place = (1 - 0.85 / width, 0.5 - tall / 2 / height, 0.12 / width, tall / height)
     bar = made.colorbar(points, cax=made.add_axes(place), ticks=[0, 1])
     bar.ax.set_yticklabels(["low", "high"], fontsize=SMALL)
-    bar.set_label("the value; grey: text or missing", fontsize=SMALL, color=INK, labelpad=-6)
+    bar.set_label("value (grey: text or missing)", fontsize=SMALL - 0.5, color=INK, labelpad=0)
     bar.outline.set_visible(False)
