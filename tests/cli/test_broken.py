@@ -7,6 +7,7 @@ import tempfile
 
 import numpy as np
 import pytest
+from tests.commands import call
 
 RECIPE = """\
 name: broken
@@ -310,3 +311,34 @@ def test_a_temporary_directory_that_cannot_be_used(model, project, mmp, monkeypa
     (project / "recipe.yaml").write_text(text)
     monkeypatch.setattr(tempfile, "tempdir", str(project / "gone"))
     hold(mmp("train", "-r", "recipe.yaml"), 6, ["temporary directory", "TMPDIR"])
+
+
+def test_a_run_that_failed_has_no_model_and_says_why(project, mmp):
+    assert mmp("train", "-r", "recipe.yaml", "-d", "nowhere.csv").code == 3
+    (run,) = mmp("runs", "--json").json["runs"]
+    hold(mmp("predict", "--run-id", run["run_id"], "-i", "table.csv"), 6, ["FAILED", "no file nowhere.csv"])
+
+
+def test_a_table_that_is_looked_for_in_another_directory(project, mmp, monkeypatch):
+    monkeypatch.chdir(project / "empty")
+    (project / "recipe.yaml").write_text(RECIPE.replace("table.csv", "data/table.csv"))
+    hold(mmp("validate", "-r", "../recipe.yaml"), 3, ["no directory data", str(project / "empty")])
+
+
+WITHOUT_MLFLOW = """
+import sys
+from importlib.machinery import PathFinder
+
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "mlflow" else super().find_spec(name, path, target)
+
+sys.meta_path[sys.meta_path.index(PathFinder)] = Without
+from mmp.cli.main import main
+main()
+"""
+
+
+def test_pages_need_mlflow(project):
+    hold(call("ui", program=("-c", WITHOUT_MLFLOW)), 2, ["MLflow's pages", "pip install"])

@@ -107,9 +107,8 @@ def _file(path: Path, source: str) -> StoredFile:
         near = did_you_mean(path.name, [entry.name for entry in folder.iterdir()]) if folder.is_dir() else ""
         missing = path if folder.is_dir() else folder
         kind = "file" if folder.is_dir() else "directory"
-        raise SourceError(
-            f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or "Check the path."
-        )
+        looked = "Check the path." if path.is_absolute() else f"It was looked for from {Path.cwd()}."
+        raise SourceError(f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or looked)
     file = StoredFile(str(path))
     if file.suffix is None:
         raise SourceError(f"{path} cannot be read: its name ends in none of {LISTED}.")

@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmp.data import sources
-from mmp.errors import Finding
+from mmp.errors import ArtifactError, Finding
 from mmp.settings.sources import source_path
 from mmp.tracking import artifacts, manifest
-from mmp.tracking.run import resolve_run
+from mmp.tracking.run import ERROR, resolve_run
 from mmp.tracking.scratch import scratch
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from mmp.data.table import ColumnSpec, Table
     from mmp.modeling.bundle import Bundle
@@ -83,12 +84,25 @@ def load_model(ref: str, config: Config) -> LoggedModel:
     """
     with connect(config.mlflow, create=False) as store, scratch("model") as folder:
         run = store.get_run(_run_id(store, ref, config))
-        store.download(run.run_id, MODEL_FOLDER, folder)
+        _download(store, run, folder)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             bundle = artifacts.load(folder, expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
     return LoggedModel(bundle, run, findings, config.files.storage_options)
+
+
+def _download(store: Store, run: RunRecord, folder: Path) -> None:
+    try:
+        store.download(run.run_id, MODEL_FOLDER, folder)
+    except ArtifactError as error:
+        if run.status == "FINISHED":
+            raise
+        reason = f": {run.tags[ERROR]}" if ERROR in run.tags else "."
+        raise ArtifactError(
+            f"The run {run.run_id} is {run.status} and has no model{reason}",
+            hint="`mmp runs` lists the runs; latest is the newest that finished.",
+        ) from error
 
 
 def _run_id(store: Store, ref: str, config: Config) -> str:

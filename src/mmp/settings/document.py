@@ -262,12 +262,16 @@ def parse_value(text: str) -> Tree:
 
 
 def _syntax_error(error: yaml.YAMLError, text: str, path: str) -> SettingsError:
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    is_open_quote = getattr(error, "context", None) == "while scanning a quoted scalar"
+    marks = ("context_mark", "problem_mark") if is_open_quote else ("problem_mark", "context_mark")
+    mark = next(filter(None, (getattr(error, name, None) for name in marks)), None)
     line = mark.line + 1 if mark else 1
     lines = text.splitlines()
     content = lines[line - 1] if line <= len(lines) else ""
     if "\t" in content[: len(content) - len(content.lstrip())]:
         sentence, hint = "the line is indented with a tab", "Indent with spaces."
+    elif is_open_quote:
+        sentence, hint = "the quote that begins here does not end", "Close it on the same line."
     else:
         problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be parsed"
         sentence, hint = f"this is not YAML: {problem}", "Check the indentation, quotes and colons there."

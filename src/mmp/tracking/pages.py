@@ -14,7 +14,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 from mmp.errors import MissingExtraError, SettingsError, TrackingError
-from mmp.lookup import install_line
+from mmp.lookup import install_line, is_installed
 from mmp.tracking.run import interruptible
 from mmp.tracking.stores import connect
 
@@ -79,7 +79,7 @@ def open_pages(settings: StoreSettings, *, port: int = 5000) -> Pages:
         uri = store.uri
     if uri.startswith(("http://", "https://")):
         return Pages(uri)
-    if importlib.util.find_spec("mlflow.server") is None or importlib.util.find_spec("flask") is None:
+    if not (is_installed("mlflow") and is_installed("flask") and importlib.util.find_spec("mlflow.server")):
         raise MissingExtraError("MLflow's pages need its server.", hint=install_line("mlflow"))
     with socket.socket() as probe:
         if probe.connect_ex(("127.0.0.1", port)) == 0:

@@ -190,8 +190,9 @@ def _end(active: ActiveRun, error: BaseException, secrets: Sequence[str]) -> Non
             step()
         except TrackingError as problem:
             # What went wrong first is what the user has to know.
-            if problem is not error:
-                error.add_note(f"The run {run_id} could not be marked {status}: {problem}")
+            note = f"The run {run_id} could not be marked {status}: {problem}"
+            if problem is not error and note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
 
 
 def _error_tags(error: BaseException, secrets: Sequence[str]) -> dict[str, str]:
