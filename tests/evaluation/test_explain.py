@@ -185,13 +185,14 @@ def test_the_references_are_nobodys_rows(made):
     assert not (references[:, None] == rows[None]).all(axis=2).any()
 
 
-def test_time_bounds_the_rows(made):
-    bundle, typed = made("xgboost", "text")
-    rows = np.arange(100, 200)
-    found, findings = explain(bundle, columns.take(typed, rows), rows, budget_s=0)
-    assert found.rows.tolist() == list(range(100, 132))
+def test_time_bounds_the_rows(tmp_path):
+    path = bundles.write_csv(tmp_path / "t.csv", n_rows=300)
+    bundle = bundles.train(path)
+    typed = columns.coerce(bundle.inputs, files.read(str(path)).arrow)
+    found, findings = explain(bundle, typed, np.arange(1000, 1300), budget_s=0)
+    assert found.rows.tolist() == list(range(1000, 1256))
     assert [(finding.check, finding.level) for finding in findings] == [("explain", "warn")]
-    assert "32 of 100 rows" in findings[0].message
+    assert "256 of 300 rows" in findings[0].message
 
 
 @pytest.mark.parametrize("labels", LABELS)

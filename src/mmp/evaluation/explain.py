@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 BUDGET_S: Final = 20.0
 """Wall seconds after which no further rows are explained."""
 
-_FIRST_ROWS = 32  # how long they take says how many fit into the time
+_FIRST, _FIRST_SAMPLED = 256, 32  # how long these rows take says how many fit into the time
 _TOLERANCE = 1e-4  # of the largest score: what is left of float32 after hundreds of trees
 _TREES = ("sklearn.tree.", "sklearn.ensemble.")
 
@@ -122,7 +122,7 @@ def explain(
     rows : ndarray of int64, shape (n_rows,)
         Where the rows are in their table.
     budget_s : float
-        Wall seconds after which no further rows are explained; at least the first 32 are.
+        Wall seconds after which no further rows are explained; some of them are in any case.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def explain(
     """
     matrix = bundle.pipeline.matrix(columns).values
     try:
-        parts = _within(budget_s, _method(bundle), matrix)
+        parts = _within(budget_s, *_method(bundle), matrix)
         unit = _unit(bundle, matrix[: len(parts)], parts.sum(axis=2))
     except engines.engine(bundle.model.engine).errors() as error:
         reason = str(error).strip().partition("\n")[0]
@@ -210,10 +210,10 @@ def _free(name: str, taken: tuple[str, ...]) -> str:
     return name
 
 
-def _within(budget_s: float, explain_rows: Explain, matrix: Floats) -> Floats:
+def _within(budget_s: float, explain_rows: Explain, n_rows: int, matrix: Floats) -> Floats:
     """Explain as many rows as there is time for, some first to see how long they take."""
     done: list[Floats] = []
-    started, position, n_rows = time.monotonic(), 0, _FIRST_ROWS
+    started, position = time.monotonic(), 0
     while position < len(matrix):
         done.append(explain_rows(matrix[position : position + n_rows]))
         position += len(done[-1])
@@ -224,16 +224,17 @@ def _within(budget_s: float, explain_rows: Explain, matrix: Floats) -> Floats:
     return np.concatenate(done)
 
 
-def _method(bundle: Bundle) -> Explain:
+def _method(bundle: Bundle) -> tuple[Explain, int]:
+    """Return what explains rows of a model, and how many to begin with."""
     model = bundle.model
     if type(model).contributions is not Model.contributions:
-        return _own(model)
+        return _own(model), _FIRST
     estimator = getattr(model, "estimator", None)
     if type(estimator).__module__.startswith(_TREES):
         explain_rows = _with_shap(estimator, model.n_classes)
         if explain_rows is not None:
-            return explain_rows
-    return sampled(model, background(bundle), bundle.pipeline.origins)
+            return explain_rows, _FIRST
+    return sampled(model, background(bundle), bundle.pipeline.origins), _FIRST_SAMPLED
 
 
 def _own(model: Model) -> Explain:

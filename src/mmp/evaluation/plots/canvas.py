@@ -32,7 +32,7 @@ LIGHT_BLUE, DARK_BLUE = "#BFD9EC", "#08306B"
 
 TITLE, LABEL, SMALL = 13, 11, 9.5
 LONGEST: Final = 26
-_DPI: Final = 110
+_DPI: Final = 100
 _NO_GLYPH: Final = "\N{WHITE SQUARE}"
 # of scripts that matplotlib's own font lacks, where one is installed
 _FALLBACKS: Final = (

@@ -80,11 +80,11 @@ class Tree:
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """The splits of one depth, which stand side by side, and those of them below a left or a right side."""
+    """The splits of one depth, which stand side by side: those below a left side first, then the others."""
 
     splits: slice
-    on_left: Positions
-    on_right: Positions
+    on_left: slice
+    on_right: slice
     above_left: Positions
     above_right: Positions
 
@@ -283,17 +283,18 @@ def _by_level(tree: Tree) -> tuple[Positions, Positions, npt.NDArray[np.bool_], 
     start = 0
     while len(level := nodes[-1]):
         levels.append(slice(start, start + len(level)))
-        children = np.stack((tree.left[level], tree.right[level]), axis=1).ravel()
+        children = np.concatenate((tree.left[level], tree.right[level]))
         splits = tree.left[children] >= 0
         nodes.append(children[splits])
-        parents.append(np.repeat(np.arange(len(level)) + start, 2)[splits])
-        sides.append((np.arange(len(children)) % 2 == 0)[splits])
+        parents.append(np.tile(np.arange(len(level)) + start, 2)[splits])
+        sides.append((np.arange(len(children)) < len(level))[splits])
         start += len(level)
     return np.concatenate(nodes), np.concatenate(parents), np.concatenate(sides), levels
 
 
 def _level(splits: slice, parents: Positions, is_left: npt.NDArray[np.bool_]) -> _Level:
-    on_left, on_right = (np.flatnonzero(side) + splits.start for side in (is_left[splits], ~is_left[splits]))
+    middle = splits.start + int(np.count_nonzero(is_left[splits]))
+    on_left, on_right = slice(splits.start, middle), slice(middle, splits.stop)
     return _Level(splits, on_left, on_right, parents[on_left], parents[on_right])
 
 
