@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -70,22 +71,29 @@ class Judged:
         """Return a title that says of how many rows it is."""
         return f"{what} · {self.split}, {self.rows.n_rows:,} rows"
 
-    def curves(self, area: str) -> list[tuple[str, Ranking, float]]:
-        """Return name, ranking and area of each class that is in some rows and not in all."""
+    @cached_property
+    def rankings(self) -> list[tuple[int, str, Ranking]]:
+        """Code, name and ranking of each class that is in some rows and not in all."""
         codes = range(self.rows.n_classes) if self.positive is None else [self.positive]
         labels = readable(self.classes)
         scores, truth = self.rows.probabilities, self.rows.truth
         return [
-            (labels[code], Ranking.of(scores[:, code], truth == code), getattr(self.rows.areas(code), area))
+            (code, labels[code], Ranking.of(scores[:, code], truth == code))
             for code in codes
             if 0 < self.rows.actual[code] < self.rows.n_rows
+        ]
+
+    def curves(self, area: str) -> list[tuple[str, Ranking, float]]:
+        """Return name, ranking and area under a curve of each class in `rankings`."""
+        return [
+            (name, ranking, getattr(self.rows.areas(code), area)) for code, name, ranking in self.rankings
         ]
 
 
 def pictures(judged: Judged) -> Iterator[tuple[str, Figure]]:
     """Yield the name and the figure of each picture that the rows allow."""
     yield "confusion", confusion_matrix(judged)
-    if judged.curves("roc"):
+    if judged.rankings:
         yield "roc", roc(judged)
         yield "precision_recall", precision_recall(judged)
         yield "lift", lift(judged)
