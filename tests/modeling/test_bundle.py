@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import resource
 from decimal import Decimal
 
 import numpy as np
@@ -198,3 +199,15 @@ def test_another_format_asks_for_another_version(trained, tmp_path):
     path.write_bytes(path.read_bytes().replace(b'"format":1', b'"format":9'))
     with pytest.raises(ArtifactError, match="format 9; this version of mmp reads 1"):
         Bundle.load(tmp_path)
+
+
+@pytest.mark.parametrize("engine", bundles.SMALL)
+def test_a_file_that_has_no_room_is_an_error(trained, engine, tmp_path):
+    model = trained("text", engine)[0].model
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, hard))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            model.save(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

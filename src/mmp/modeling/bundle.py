@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmp.data.table import ColumnSpec
-from mmp.errors import ArtifactError, DataError, MmpError, TrainingError
+from mmp.errors import ArtifactError, DataError, MmpError
 from mmp.modeling import columns, engines
 from mmp.modeling.answer import answer
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
@@ -154,7 +154,7 @@ class Bundle:
         """Write what `load` reads into an existing folder; equal bundles give equal bytes."""
         estimator = folder / "estimator"
         estimator.mkdir()
-        meta = _saved(self.model, estimator)
+        meta = self.model.save(estimator)
         pipeline, arrays = self.pipeline.to_state()
         content = {
             "format": FORMAT,
@@ -247,19 +247,6 @@ def _displayed(value: Any) -> Any:
         return [_displayed(child) for child in value]
     plain = value is None or isinstance(value, (bool, int, str))
     return value if plain or (isinstance(value, float) and np.isfinite(value)) else str(value)
-
-
-def _saved(model: Model, folder: Path) -> dict[str, Any]:
-    try:
-        return model.save(folder)
-    except (MmpError, OSError):
-        raise
-    except engines.engine(model.engine).errors() as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise TrainingError(
-            f"{model.engine} could not write the fitted model to a file: {reason}.",
-            hint="Look at the room in the temporary directory (TMPDIR).",
-        ) from error
 
 
 def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection[str]) -> Model:

@@ -59,7 +59,8 @@ class CatBoostModel(Model):
         metadata = self.booster.get_metadata()
         for name in ("model_guid", "train_finish_time"):
             metadata[name] = ""
-        self.booster.save_model(str(folder / _FILE), format="cbm")
+        # save_model says nothing where the end of a small file has no room
+        (folder / _FILE).write_bytes(self.booster._serialize_model())  # noqa: SLF001
         return {"categorical": list(self.categorical)}
 
 

@@ -72,7 +72,7 @@ class XGBoostModel(Model):
         return np.asarray(parts, np.float64)
 
     def _save(self, folder: Path) -> dict[str, Any]:
-        self.booster.save_model(folder / _FILE)
+        (folder / _FILE).write_bytes(self.booster.save_raw("ubj"))
         return {}
 
 
