@@ -112,6 +112,8 @@ def show(
             note(f"SHAP values of {len(explanation.rows):,} {sample.part} rows")
         if wanted.plots and _can_draw(findings):
             note(f"{_draw(bundle, sample, output, explanation, folder)} plots")
+        if not (wanted.explain.enabled or wanted.plots):
+            note("left out")
         for made in sorted(folder.iterdir()):
             active.add_folder(made, made.name)
     return findings
