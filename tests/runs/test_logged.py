@@ -166,7 +166,9 @@ def test_the_table_is_an_input_of_the_run(run):
     assert entry.dataset.name == "table.csv"
     assert json.loads(entry.dataset.profile)["num_rows"] == 240
     assert run.data.params["dataset.digest"].startswith(entry.dataset.digest)
-    columns = {column["name"]: column["type"] for column in json.loads(entry.dataset.schema)["mlflow_colspec"]}
+    columns = {
+        column["name"]: column["type"] for column in json.loads(entry.dataset.schema)["mlflow_colspec"]
+    }
     assert columns["age (years)"] == "long"
     assert columns["zip"] == "string"
     assert columns["is active?"] == "boolean"
