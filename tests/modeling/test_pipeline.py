@@ -207,7 +207,10 @@ def test_any_name_is_a_name():
     names = ("", "a b", "[x]<y>", "🙂", "col (2)", "col")
     table = {name: ("text", ["a", "b", None, "a", "b", "c"]) for name in names}
     fitted, trained = fit(
-        step("one_hot_encoder", columns=("[x]<y>", "🙂")), step("target_encoder", cv=2), names=names, table=table
+        step("one_hot_encoder", columns=("[x]<y>", "🙂")),
+        step("target_encoder", cv=2),
+        names=names,
+        table=table,
     )
     assert trained.values.shape == (6, 4 + 2 * 4)
     assert len(set(fitted.names)) == len(fitted.names)
