@@ -224,7 +224,7 @@ def precision_recall(judged: Judged) -> Figure:
         handles.append(_decision(axes, judged, "precision_recall"))
         labels.append(f"decided at {judged.threshold:g}")
     _unit_square(axes)
-    legend(axes, handles, labels, loc="best")
+    legend(axes, handles, labels, loc="lower left")
     return made
 
 

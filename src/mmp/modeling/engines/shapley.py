@@ -19,7 +19,7 @@ what the tree says on the left and on the right of it; the split adds to its fea
     W D (b - p) / ((1 - t) (t + (1 - t) s))
 
 That is a few multiplications a split, the same for all rows, where the usual algorithm walks every way
-for every row. The values are those of XGBoost's ``pred_contribs`` to its rounding, for a tenth of the time.
+for every row. The values are those of XGBoost's ``pred_contribs`` to its rounding, for an eighth of the time.
 
 References
 ----------

@@ -48,7 +48,7 @@ class XGBoostModel(Model):
         """Return exact contributions to the margins.
 
         The booster's own (``pred_contribs``) for categories, DART and vector leaves; of ordinary trees the
-        same numbers from `mmp.modeling.engines.shapley`, which takes a sixth of the time.
+        same numbers from `mmp.modeling.engines.shapley`, which takes an eighth of the time.
         """
         if self._forest is None:
             return self._own_contributions(values)
