@@ -15,7 +15,7 @@ def _plain_environment(monkeypatch):
 
 
 def test_small_tables_get_one_thread():
-    assert threads.choose(10_000, 18) == 1
+    assert threads.choose(5_000, 18) == 1
     assert threads.choose(1_000_000, 18) == threads.cores()
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 # Below this many cells a second thread costs more than it brings.
-_FEW_CELLS = 400_000
+_FEW_CELLS = 100_000
 _CGROUP = Path("/sys/fs/cgroup")
 # rounds of a loop, and the logarithm of clock ticks: microseconds both
 _SPINNING = {"GOMP_SPINCOUNT": "1000", "OPENBLAS_THREAD_TIMEOUT": "18"}
