@@ -90,9 +90,13 @@ def shown(value: object) -> str:
 
 def to_microseconds(moments: Any) -> Any:
     """Convert one or many NumPy moments, none of them missing, and refuse those too far away for 64 bits."""
-    converted = moments.astype("datetime64[us]")
-    unit = np.datetime_data(moments.dtype)[0]
-    if unit not in {"us", "ns"} and (converted.astype(moments.dtype) != moments).any():
+    try:
+        converted = moments.astype("datetime64[us]")
+        unit = np.datetime_data(moments.dtype)[0]
+        fits = unit in {"us", "ns"} or not (converted.astype(moments.dtype) != moments).any()
+    except OverflowError:  # from NumPy 2.5 on; before it the numbers wrap around
+        fits = False
+    if not fits:
         raise CellError("does not fit into 64 bits")
     return converted.astype(np.int64)
 
