@@ -13,8 +13,9 @@ import time
 import pytest
 
 from mmp.errors import DataError, RunNotFoundError, TrackingError
+from mmp.settings.config import Mlflow
 from mmp.tracking import stores
-from mmp.tracking.run import experiment_name, git_tags, redact, resolve_run, run
+from mmp.tracking.run import git_tags, redact, resolve_run, run
 from mmp.tracking.stores.base import Dataset, Metric
 
 from .conftest import settings
@@ -274,8 +275,9 @@ def test_what_looks_like_a_secret_is_not_shown(text, safe):
 
 
 def test_experiment_names():
-    assert experiment_name("a") == experiment_name("a", "") == experiment_name("a", None) == "a"
-    assert experiment_name("a", "team/x/") == "team/x/a"
+    assert Mlflow().experiment("a") == Mlflow(experiment_prefix=None).experiment("a") == "a"
+    assert Mlflow.model_construct(experiment_prefix="").experiment("a") == "a"
+    assert Mlflow(experiment_prefix="team/x/").experiment("a") == "team/x/a"
 
 
 # -- finding a run -----------------------------------------------------------------------------

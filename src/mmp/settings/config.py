@@ -83,7 +83,7 @@ class Mlflow(Section):
         ('team/churn', 'mmp')
         """
         name = name or self.experiment_name
-        return f"{self.experiment_prefix}/{name}" if self.experiment_prefix else name
+        return f"{self.experiment_prefix.rstrip('/')}/{name}" if self.experiment_prefix else name
 
 
 class Signing(Section):

@@ -287,17 +287,6 @@ def git_tags(directory: Path | None = None) -> dict[str, str]:
     return {"mlflow.source.git.commit": commit, "mmp.git.dirty": str(is_dirty).lower()}
 
 
-def experiment_name(name: str, prefix: str | None = None) -> str:
-    """Return what an experiment is called.
-
-    Examples
-    --------
-    >>> experiment_name("churn", "growth"), experiment_name("churn")
-    ('growth/churn', 'churn')
-    """
-    return f"{prefix.rstrip('/')}/{name}" if prefix else name
-
-
 def resolve_run(
     store: Store,
     ref: str,
