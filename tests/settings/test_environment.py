@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from hypothesis import given
@@ -10,6 +13,7 @@ from mmp.errors import SettingsError
 from mmp.settings.environment import BadReferenceError, interpolate, read_env
 from mmp.settings.load import load_config, load_recipe
 
+CONFIGS = Path(__file__).parents[2] / "configs"
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True)
 RECIPE = """
 name: a
@@ -53,6 +57,55 @@ def test_text_without_references_stays(text):
 def test_what_is_not_set_and_has_no_default_is_an_error_that_names_it(name):
     with pytest.raises(BadReferenceError, match=rf"\b{name}\b"):
         interpolate(f"x${{{name}}}", {}.get)
+
+
+@given(st.text(), st.text())
+def test_a_password_in_a_uri_may_hold_any_character(user, password):
+    # surrogates have no UTF-8, and %41 is taken as encoded already
+    user, password = (re.sub(r"%(?=[0-9A-Fa-f]{2})|[\ud800-\udfff]", "", text) for text in (user, password))
+    values = {"USER": user, "PW": password, "HOST": "db", "DB": "x"}
+    uri, _ = interpolate("postgresql://${USER}:${PW:none}@${HOST}:${PORT:5432}/${DB}?a=b@c", values.get)
+    parts = urlsplit(uri)
+    assert (parts.hostname, parts.port, parts.path, parts.query) == ("db", 5432, "/x", "a=b@c")
+    assert (unquote(parts.username), unquote(parts.password)) == (user, password)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "read"),
+    [
+        ("redis://:${A}@h", "p%40ss", "redis://:p%40ss@h"),
+        ("https://${A}@h/x", "anna:s3/cret", "https://anna:s3%2Fcret@h/x"),
+        ("https://h/${A}", "a/b@c", "https://h/a/b@c"),
+        ("s3://bucket/${A}/x@y", "a b", "s3://bucket/a b/x@y"),
+        ("mail ${A}@h", "a b", "mail a b@h"),
+    ],
+)
+def test_only_users_and_passwords_of_uris_are_encoded(text, value, read):
+    assert interpolate(text, {"A": value}.get) == (read, False)
+
+
+def test_the_dev_config_is_filled_by_the_local_infrastructure(project):
+    (project / "configs/dev.yaml").write_text((CONFIGS / "dev.yaml").read_text())
+    bare = load_config("configs/dev.yaml").value
+    assert bare.mlflow.tracking_uri == "http://localhost:5002"
+    assert bare.feature_store.feast_config.online_store.password is None
+    (project / "mmp-local-dev").mkdir()
+    (project / "mmp-local-dev/.env").write_text(
+        "POSTGRES_PORT=6432\nPOSTGRES_PASSWORD=owns\nPOSTGRES_READER_PASSWORD='r/e@d'\n"
+        "REDIS_PORT=7379\nREDIS_PASSWORD=0123\nMLFLOW_TRACKING_URI=http://localhost:6002\n"
+    )
+    config = load_config("configs/dev.yaml").value
+    assert config.mlflow.tracking_uri == "http://localhost:6002"
+    uri = config.data_source.config.connection_uri.get_secret_value()
+    assert uri == "postgresql://mlpipeline_reader:r%2Fe%40d@localhost:6432/mlpipeline_db"
+    feast = config.feature_store.feast_config
+    assert feast.registry.get_secret_value().startswith(
+        "postgresql+psycopg://mlpipeline_user:owns@localhost:6432/"
+    )
+    assert feast.online_store.connection_string.get_secret_value() == "localhost:7379"
+    assert feast.online_store.password.get_secret_value() == "0123"
+    assert (feast.offline_store.port, feast.offline_store.user) == (6432, "mlpipeline_reader")
+    assert feast.offline_store.password.get_secret_value() == "r/e@d"
 
 
 def test_an_empty_value_is_a_value_and_a_doubled_dollar_is_text():

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from mmp.errors import Finding, SettingsError
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 REFERENCE = re.compile(r"\$\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*(?::([^${}]*))?\}")
 _ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_.]*)\s*=\s*(.*)", re.DOTALL)
 _QUOTED = re.compile(r"'(?P<single>[^']*)'|\"(?P<double>(?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_USERINFO = re.compile(r"(?<=://)[^/?#@\s]*(?=@)")
+_LONE_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -155,6 +158,9 @@ class BadReferenceError(Exception):
 def interpolate(text: str, get: Callable[[str], str | None]) -> tuple[str, bool]:
     """Put environment values into a text.
 
+    Between the ``://`` and the ``@`` of a URI they are percent-encoded, so that a password may hold
+    any character; what is percent-encoded already stays as it is.
+
     Parameters
     ----------
     text : str
@@ -176,11 +182,14 @@ def interpolate(text: str, get: Callable[[str], str | None]) -> tuple[str, bool]
     --------
     >>> interpolate("${HOST:localhost}:${PORT}", {"PORT": "5432"}.get)
     ('localhost:5432', False)
+    >>> interpolate("postgresql://app:${PW}@db/x", {"PW": "p@ss:100%"}.get)
+    ('postgresql://app:p%40ss%3A100%25@db/x', False)
     """
     whole = REFERENCE.fullmatch(text)
     if whole:
         return _value(whole, get), True
     out, position = [], 0
+    users = _userinfo(text)
     while (dollar := text.find("${", position)) >= 0:
         if dollar > position and text[dollar - 1] == "$":
             out.append(text[position : dollar - 1] + "${")
@@ -191,9 +200,26 @@ def interpolate(text: str, get: Callable[[str], str | None]) -> tuple[str, bool]
             raise BadReferenceError(
                 "'${' begins no reference; write ${NAME} or ${NAME:default}, or $${ for the text"
             )
-        out.append(text[position:dollar] + _value(match, get))
+        out.append(text[position:dollar] + _embedded(match, get, users))
         position = match.end()
     return "".join(out) + text[position:], False
+
+
+def _userinfo(text: str) -> list[tuple[int, int]]:
+    """Return where the users and passwords of URIs stand in a text."""
+    hidden = REFERENCE.sub(lambda match: "_" * len(match[0]), text)
+    return [match.span() for match in _USERINFO.finditer(hidden)]
+
+
+def _embedded(
+    match: re.Match[str], get: Callable[[str], str | None], users: Iterable[tuple[int, int]]
+) -> str:
+    value = _value(match, get)
+    if not any(start <= match.start() and match.end() <= end for start, end in users):
+        return value
+    # one variable may hold user and password together
+    safe = "%:" if match.span() in users else "%"
+    return quote(_LONE_PERCENT.sub("%25", value), safe=safe)
 
 
 def _value(match: re.Match[str], get: Callable[[str], str | None]) -> str:
