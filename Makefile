@@ -17,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export PYTHONUTF8 := 1
 
-.PHONY: help demo test check lint format lock docs train evaluate ui bench clean
+.PHONY: help demo test check lint format lock docs train evaluate ui up down status logs bench clean
 
 help: ## show this
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
@@ -66,6 +66,14 @@ evaluate: $(STAMP) ## evaluate RUN on DATA
 
 ui: $(STAMP) ## MLflow's pages over the runs
 	@$(BIN)/mmp ui -c $(CONFIG)
+
+up down status logs: $(STAMP)
+	@$(BIN)/mmp dev $@
+
+up: ## start the local infrastructure: PostgreSQL, Redis, MLflow
+down: ## stop it
+status: ## what of it runs
+logs: ## what it says
 
 bench: $(STAMP) ## the benchmarks, side by side in one go
 	@$(BIN)/python bench/train.py

@@ -33,6 +33,7 @@ VERBS = {
     "list": "the tables: models, metrics, preprocessors, adapters, evaluators, tasks",
     "schema": "JSON Schema of recipes and configs, for editors",
     "ui": "open the tracking pages",
+    "dev": "start, stop and look at the local infrastructure",
 }
 
 GLOBAL_FLAGS = "Every command also takes --json, -q/--quiet, -v/--verbose and --no-color."

@@ -88,15 +88,21 @@ def env_files(config: Path | None, *, is_dev: bool) -> list[Path]:
     if config is not None:
         paths.append(folder / f".env.{config.stem}")
     if is_dev:
-        paths += _local_dev(folder)
+        paths += [place / ".env" for place in local_dev_places(folder) if (place / ".env").is_file()][:1]
     return paths
 
 
-def _local_dev(folder: Path) -> list[Path]:
+def local_dev_places(folder: Path) -> list[Path]:
+    """Return where the local infrastructure of a project may lie, the place that counts first.
+
+    Parameters
+    ----------
+    folder : Path
+        The project.
+    """
     named = os.environ.get("MMP_LOCAL_DEV")
     places = [Path(named)] if named else []
-    places += [folder / ".." / "mmp-local-dev", folder / "mmp-local-dev"]
-    return [place / ".env" for place in places if (place / ".env").is_file()][:1]
+    return [*places, folder / ".." / "mmp-local-dev", folder / "mmp-local-dev"]
 
 
 def read_env(path: Path) -> dict[str, str]:

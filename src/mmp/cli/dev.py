@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from mmp.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mmp.pipelines.infra import Ended
+
+
+class Verb(StrEnum):
+    """What to do with it."""
+
+    UP = "up"
+    DOWN = "down"
+    STATUS = "status"
+    LOGS = "logs"
+    RESET = "reset"
+
+
+def main(
+    ctx: typer.Context,
+    verb: Annotated[Verb, typer.Argument(help="What to do.")],
+    service: Annotated[
+        str | None, typer.Argument(help="logs: postgresql, redis or mlflow; all where left out.")
+    ] = None,
+    native: Annotated[
+        bool, typer.Option("--native", help="Ordinary processes, even where Docker answers.")
+    ] = False,
+    docker: Annotated[bool, typer.Option("--docker", help="Docker, or fail.")] = False,
+    port_offset: Annotated[
+        int | None, typer.Option("--port-offset", help="up: add this to each port.")
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", help="logs: go on until Ctrl-C.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="reset: do not ask; all data are removed.")] = False,
+) -> None:
+    """Start, stop and look at the local infrastructure: PostgreSQL, Redis and MLflow (mmp-local-dev)."""
+    from mmp.pipelines import infra
+
+    screen: Screen = ctx.obj
+    flags = {"--native": native, "--docker": docker, "--follow": follow, "--yes": yes}
+    words = [verb.value, *([service] if service else []), *(name for name, given in flags.items() if given)]
+    if port_offset is not None:
+        words += ["--port-offset", str(port_offset)]
+    folder = infra.find()
+    if not screen.json:
+        raise typer.Exit(infra.run(folder, words))
+    if verb is Verb.LOGS:
+        _answer(screen, folder, verb, infra.run_aside(folder, words, keep=True))
+    if verb is not Verb.STATUS and (ended := infra.run_aside(folder, words)).code:
+        _answer(screen, folder, verb, ended)
+    _answer(screen, folder, verb, infra.run_aside(folder, ["status", "--json"], keep=True))
+
+
+def _answer(screen: Screen, folder: Path, verb: Verb, ended: Ended) -> NoReturn:
+    """Print what the infrastructure's program said as one object, and end as it did."""
+    answer: dict[str, Any] = {"folder": str(folder), "verb": verb.value}
+    if ended.code and not ended.out:
+        answer["error"] = {"code": "infra", "message": ended.last, "hint": "", "where": str(folder)}
+    elif verb is Verb.LOGS:
+        answer["lines"] = ended.out.splitlines()
+    else:
+        answer |= json.loads(ended.out)
+    screen.result(answer, "")
+    raise typer.Exit(ended.code)
