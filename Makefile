@@ -9,6 +9,7 @@ STAMP := $(VENV)/.installed
 CONFIG ?= configs/local.yaml
 RECIPE ?= recipes/models/classification/xgboost_classifier.yaml
 RUN ?= latest
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet
 # the first interpreter from 3.11 to 3.13; PYTHON=… overrides
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo "$$p" && break; done)
@@ -51,9 +52,9 @@ format: $(STAMP) ## format and mend what can be mended
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
-lock: $(STAMP) ## write requirements.lock anew from pyproject.toml (needs uv)
-	@uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 --generate-hashes \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate --quiet --output-file requirements.lock
+lock: $(STAMP) ## write the pinned requirements anew (needs uv)
+	@uv pip compile pyproject.toml --all-extras --group dev $(LOCKED) --output-file requirements.lock
+	@uv pip compile mmp-local-dev/requirements.in --constraint requirements.lock $(LOCKED) --output-file mmp-local-dev/requirements.txt
 
 docs: $(STAMP) ## write the generated reference
 	@$(BIN)/python docs/generate.py
