@@ -175,29 +175,44 @@ def _refuse_open_quote(file: StoredFile, dialect: _Dialect) -> None:
 
 
 def _words(file: StoredFile, dialect: _Dialect, columns: Sequence[str]) -> pa.Table:
+    # A line of nothing but blanks is skipped, and only a function of ours can say so. Arrow's threads
+    # let go of it when they please, and at the end of the process that aborts it: so it is given only
+    # where it is needed, and to a reader without threads.
     try:
-        return pacsv.read_csv(
-            file.stream(),
-            pacsv.ReadOptions(
-                column_names=dialect.names,
-                skip_rows=dialect.n_blank_lines,
-                skip_rows_after_names=1,
-                block_size=_BLOCK_BYTES,
-            ),
-            pacsv.ParseOptions(
-                delimiter=dialect.delimiter, newlines_in_values=True, invalid_row_handler=_skip_blank
-            ),
-            pacsv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()),
-                include_columns=columns,
-                null_values=MISSING,
-                strings_can_be_null=True,
-            ),
-        )
+        try:
+            return _parsed(file, dialect, columns)
+        except pa.ArrowInvalid:
+            return _parsed(file, dialect, columns, skip_blank=True)
     except pa.ArrowInvalid as error:
         raise _what_is_wrong(file, dialect, error) from error
     except OSError as error:
         raise _unreadable(file, error) from error
+
+
+def _parsed(
+    file: StoredFile, dialect: _Dialect, columns: Sequence[str], *, skip_blank: bool = False
+) -> pa.Table:
+    return pacsv.read_csv(
+        file.stream(),
+        pacsv.ReadOptions(
+            column_names=dialect.names,
+            skip_rows=dialect.n_blank_lines,
+            skip_rows_after_names=1,
+            block_size=_BLOCK_BYTES,
+            use_threads=not skip_blank,
+        ),
+        pacsv.ParseOptions(
+            delimiter=dialect.delimiter,
+            newlines_in_values=True,
+            invalid_row_handler=_skip_blank if skip_blank else None,
+        ),
+        pacsv.ConvertOptions(
+            column_types=dict.fromkeys(columns, pa.string()),
+            include_columns=columns,
+            null_values=MISSING,
+            strings_can_be_null=True,
+        ),
+    )
 
 
 def _skip_blank(row: pacsv.InvalidRow) -> str:
