@@ -31,12 +31,19 @@ def main(
         str | None, typer.Argument(help="logs: postgresql, redis or mlflow; all where left out.")
     ] = None,
     native: Annotated[
-        bool, typer.Option("--native", help="Ordinary processes, even where Docker answers.")
-    ] = False,
-    docker: Annotated[bool, typer.Option("--docker", help="Docker, or fail.")] = False,
+        bool | None,
+        typer.Option(
+            "--native/--docker",
+            help="As ordinary processes or in Docker; else Docker where an engine answers.",
+            show_default=False,
+        ),
+    ] = None,
     port_offset: Annotated[
         int | None, typer.Option("--port-offset", help="up: add this to each port.")
     ] = None,
+    install: Annotated[
+        bool, typer.Option("--install", help="up: install what is missing by the system's package manager.")
+    ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="logs: go on until Ctrl-C.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="reset: do not ask; all data are removed.")] = False,
 ) -> None:
@@ -44,8 +51,14 @@ def main(
     from mmp.pipelines import infra
 
     screen: Screen = ctx.obj
-    flags = {"--native": native, "--docker": docker, "--follow": follow, "--yes": yes}
-    words = [verb.value, *([service] if service else []), *(name for name, given in flags.items() if given)]
+    flags = {
+        "--native": native is True,
+        "--docker": native is False,
+        "--install": install,
+        "--follow": follow,
+        "--yes": yes,
+    }
+    words = [verb.value, *([service] if service else []), *(flag for flag, given in flags.items() if given)]
     if port_offset is not None:
         words += ["--port-offset", str(port_offset)]
     folder = infra.find()

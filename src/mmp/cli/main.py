@@ -33,6 +33,7 @@ VERBS = {
     "list": "the tables: models, metrics, preprocessors, adapters, evaluators, tasks",
     "schema": "JSON Schema of recipes and configs, for editors",
     "ui": "open the tracking pages",
+    "system-check": "packages, tracking, database, Redis, Feast, disk, ports, contract",
     "dev": "start, stop and look at the local infrastructure",
 }
 
