@@ -12,7 +12,8 @@ PROGRAM = """
 import json, os, signal, sys
 verb, *words = sys.argv[1:]
 if words[:1] == ["--json"]:
-    print(json.dumps({"services": [{"name": "redis", "status": "up"}]}))
+    print(json.dumps({"services": [{"name": "redis", "status": "down"}]}))
+    sys.exit(1)
 elif verb == "logs" and "--follow" in words:
     def stop(*_):
         print("put away", flush=True)
@@ -74,8 +75,9 @@ def test_how_it_ends_is_passed_on(places):
 
 def test_json_is_one_object_and_the_rest_goes_to_stderr(places):
     done = call("dev", "up", "--json", cwd=places)
-    assert done.json["services"] == [{"name": "redis", "status": "up"}]
-    assert done.json["verb"] == "up"
+    assert done.json["services"] == [{"name": "redis", "status": "down"}]
+    assert (done.json["verb"], done.code) == ("up", 0)
+    assert call("dev", "status", "--json", cwd=places).code == 1
     assert done.err.startswith("up ")
     lines = call("dev", "logs", "--json", cwd=places).json["lines"]
     assert len(lines) == 1

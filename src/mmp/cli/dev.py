@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -64,21 +64,25 @@ def main(
     folder = infra.find()
     if not screen.json:
         raise typer.Exit(infra.run(folder, words))
+    answer, code = _answer(folder, verb, words)
+    screen.result({"folder": str(folder), "verb": verb.value, **answer}, "")
+    raise typer.Exit(code)
+
+
+def _answer(folder: Path, verb: Verb, words: list[str]) -> tuple[dict[str, Any], int]:
+    """Do it, and return what is to be said as JSON and how it ended."""
+    from mmp.pipelines import infra
+
     if verb is Verb.LOGS:
-        _answer(screen, folder, verb, infra.run_aside(folder, words, keep=True))
+        ended = infra.run_aside(folder, words, keep=True)
+        return ({"lines": ended.out.splitlines()} if not ended.code else _error(folder, ended)), ended.code
     if verb is not Verb.STATUS and (ended := infra.run_aside(folder, words)).code:
-        _answer(screen, folder, verb, ended)
-    _answer(screen, folder, verb, infra.run_aside(folder, ["status", "--json"], keep=True))
+        return _error(folder, ended), ended.code
+    ended = infra.run_aside(folder, ["status", "--json"], keep=True)
+    # what was stopped is not healthy, and rightly so
+    code = ended.code if verb is Verb.STATUS else 0
+    return (json.loads(ended.out), code) if ended.out else (_error(folder, ended), ended.code)
 
 
-def _answer(screen: Screen, folder: Path, verb: Verb, ended: Ended) -> NoReturn:
-    """Print what the infrastructure's program said as one object, and end as it did."""
-    answer: dict[str, Any] = {"folder": str(folder), "verb": verb.value}
-    if ended.code and not ended.out:
-        answer["error"] = {"code": "infra", "message": ended.last, "hint": "", "where": str(folder)}
-    elif verb is Verb.LOGS:
-        answer["lines"] = ended.out.splitlines()
-    else:
-        answer |= json.loads(ended.out)
-    screen.result(answer, "")
-    raise typer.Exit(ended.code)
+def _error(folder: Path, ended: Ended) -> dict[str, Any]:
+    return {"error": {"code": "infra", "message": ended.last, "hint": "", "where": str(folder)}}

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 PROGRAM = "bootstrap.py"
+CHECKOUT = Path(__file__).resolve().parents[3]
+"""Where mmp's own checkout is, if it runs from one."""
+
 # variables that tell our own processes how to import; the infrastructure's are not ours
 _OURS = {"MMP_LEAN_IMPORTS"}
 _SIGNALLED = 128
@@ -62,8 +65,7 @@ def find(folder: Path | None = None) -> Path:
             f"MMP_LOCAL_DEV names {named}, which holds no {PROGRAM}.",
             hint="Name the folder mmp-local-dev, or unset it to use the one beside or in the project.",
         )
-    checkout = Path(__file__).resolve().parents[3]
-    projects = [folder] if folder else [Path.cwd(), checkout]
+    projects = [folder] if folder else [Path.cwd(), CHECKOUT]
     places = [place for project in projects for place in local_dev_places(project)]
     for place in places:
         if (place / PROGRAM).is_file():

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
-from mmp.errors import FeatureStoreError, MmpError, SettingsError, SourceError, TrackingError
+from mmp.errors import FeatureStoreError, GateError, MmpError, SettingsError, SourceError, TrackingError
 from mmp.pipelines import infra
 from mmp.pipelines.system import machine, stores
 from mmp.pipelines.system.base import TIME_LIMIT_S, Found, System, failed
+from mmp.pipelines.system.contract import contract
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,6 +59,7 @@ CHECKS = (
     Row("disk", machine.disk, SettingsError),
     Row("output", machine.output, SettingsError),
     Row("serving", machine.serving, SettingsError),
+    Row("contract", contract, GateError),
 )
 
 
