@@ -26,6 +26,7 @@ DISTRIBUTIONS: dict[str, str] = {
     "skops": "scikit-learn skops",
     "mlflow": "mlflow",
     "pandas": "pandas",
+    "adbc_driver_postgresql": "adbc-driver-postgresql",
 }
 """Top package to what installs it, where that has another name or comes with something."""
 

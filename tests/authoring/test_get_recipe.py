@@ -74,11 +74,12 @@ def test_every_model_trains_on_what_is_written_for_it(class_path, project):
 def test_the_steps_are_those_that_would_be_chosen(class_path, project):
     from mmp.pipelines.prepare import prepare, split_rows
     from mmp.pipelines.rows import labelled_rows, read_table
+    from mmp.pipelines.source import find_source
 
     write_mixed(project / "table.csv", n_rows=200)
-    written = authored("table.csv", model=class_path).value
+    written, config = authored("table.csv", model=class_path).value, load_config().value
     left_open = written.model_copy(update={"preprocessor": None})
-    rows = labelled_rows(read_table(written, load_config().value, None), written)
+    rows = labelled_rows(read_table(written, config, find_source(written, config, None)), written)
     parts, row = split_rows(rows, written), find(class_path)
     mine, theirs = prepare(rows, parts, written, row), prepare(rows, parts, left_open, row)
     assert mine.pipeline.names == theirs.pipeline.names

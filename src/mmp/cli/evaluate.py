@@ -13,6 +13,7 @@ def main(
     ctx: typer.Context,
     run_id: options.RunId,
     data: Annotated[str, typer.Option("-d", "--data", "--data-path", help="The labelled table.")],
+    params: options.Params = None,
     config: options.Config = None,
     output: Annotated[
         str | None, typer.Option("-o", "--output", help="Write the report here as well (.json).")
@@ -23,9 +24,12 @@ def main(
     from mmp.settings.load import load_config
 
     screen: Screen = ctx.obj
+    parameters = options.parameters(params)
     where = load_config(config)
     screen.findings(where.findings)
-    result = evaluate(run_id, where.value, data=data, report=output, watcher=watcher(screen))
+    result = evaluate(
+        run_id, where.value, data=data, parameters=parameters, report=output, watcher=watcher(screen)
+    )
     screen.findings(result.findings)
     rows = [[name, number(value), number(result.logged.get(name))] for name, value in result.metrics.items()]
     screen.result(result.as_dict(), columns(rows, ["metric", "here", "test split"]))

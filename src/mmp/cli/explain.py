@@ -19,6 +19,7 @@ def main(
     run_id: options.RunId,
     data: Annotated[str, typer.Option("-d", "--data", "--data-path", help="The table.")],
     row: Annotated[int | None, typer.Option("--row", help="Explain this row only, from 0.")] = None,
+    params: options.Params = None,
     config: options.Config = None,
 ) -> None:
     """Tell which columns predictions come from (SHAP): over a table, or for one row of it."""
@@ -26,9 +27,10 @@ def main(
     from mmp.settings.load import load_config
 
     screen: Screen = ctx.obj
+    parameters = options.parameters(params)
     where = load_config(config)
     screen.findings(where.findings)
-    result = explain(run_id, where.value, data=data, row=row, watcher=watcher(screen))
+    result = explain(run_id, where.value, data=data, parameters=parameters, row=row, watcher=watcher(screen))
     screen.findings(result.findings)
     screen.say(_heading(result))
     screen.result(result.as_dict(), _whole(result) if result.row is None else _one(result, result.row))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +26,7 @@ Data = Annotated[
     typer.Option("-d", "--data", "--data-path", help="The table, instead of the recipe's source_uri."),
 ]
 Params = Annotated[
-    str | None, typer.Option("-p", "--params", help="Parameters of the source, as a JSON object.")
+    str | None, typer.Option("-p", "--params", help="Values for the variables of a query, as a JSON object.")
 ]
 Set = Annotated[
     list[str] | None,
@@ -38,16 +39,26 @@ RunId = Annotated[
 ]
 
 
-def refuse_parameters(text: str | None) -> None:
-    """Refuse ``-p`` where the source takes no parameters: today every source is files.
+def parameters(text: str | None) -> dict[str, Any] | None:
+    """Return the values that ``-p`` gives to the variables of a query.
 
     Raises
     ------
     SettingsError
-        There are parameters.
+        It is no JSON object.
+
+    Examples
+    --------
+    >>> parameters('{"start": "2024-01-01", "ids": [1, 2]}')
+    {'start': '2024-01-01', 'ids': [1, 2]}
     """
-    if text is not None:
-        raise SettingsError(
-            "-p sets the parameters of a SQL source, and this version reads files only.",
-            hint="Leave -p out; --set changes a recipe key.",
-        )
+    if text is None:
+        return None
+    hint = """Write -p '{"start": "2024-01-01", "ids": [1, 2]}'"""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise SettingsError(f"-p is no JSON: {error}.", hint=hint) from error
+    if not isinstance(value, dict):
+        raise SettingsError("-p is no JSON object.", hint=hint)
+    return value

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from textwrap import indent
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -8,6 +9,8 @@ from mmp.cli import options
 from mmp.cli.screen import Screen, columns, to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mmp.pipelines.plan import Parameter, Plan, PlannedStep
 
 _MOST_FEATURES = 4
@@ -26,10 +29,10 @@ def main(
     from mmp.settings.load import load_config, load_recipe
 
     screen: Screen = ctx.obj
-    options.refuse_parameters(params)
+    parameters = options.parameters(params)
     where = load_config(config)
     what = load_recipe(recipe, overrides=changes or (), environment=where.surroundings)
-    planned = plan(what, where, data=data)
+    planned = plan(what, where, data=data, parameters=parameters)
     screen.findings([*where.findings, *what.findings, *planned.findings])
     screen.result(planned.as_dict(), _text(planned))
 
@@ -45,6 +48,7 @@ def _text(plan: Plan) -> str:
                 ["model", f"{plan.model} on {plan.n_features} features, fitted once"],
             ]
         ),
+        *([_query(plan.query)] if plan.query else []),
         columns(
             [[c.name, c.kind, c.role, _shortened(c.becomes)] for c in plan.columns],
             ["column", "kind", "role", "becomes"],
@@ -58,6 +62,10 @@ def _text(plan: Plan) -> str:
         ),
     ]
     return "\n\n".join(blocks)
+
+
+def _query(query: Mapping[str, Any]) -> str:
+    return f"query\n{indent(query['statement'].strip(), '  ')}\n  values {to_json(query['values'])}"
 
 
 def _shortened(names: tuple[str, ...]) -> str:

@@ -17,9 +17,10 @@ def main(
         typer.Option(
             "-i",
             "--input",
-            help="A JSON object or list of objects, a .json, .csv or .parquet file, or - for stdin.",
+            help="A JSON object or list of objects, a .json, .csv, .parquet or .sql file, or - for stdin.",
         ),
     ],
+    params: options.Params = None,
     config: options.Config = None,
 ) -> None:
     """Predict without a server: one row as an object, several as a list."""
@@ -27,9 +28,10 @@ def main(
     from mmp.settings.load import load_config
 
     screen: Screen = ctx.obj
+    parameters = options.parameters(params)
     where = load_config(config)
     screen.findings(where.findings)
-    result = predict(run_id, where.value, sys.stdin.read() if rows == "-" else rows)
+    result = predict(run_id, where.value, sys.stdin.read() if rows == "-" else rows, parameters)
     screen.findings(result.findings)
     if result.single:
         screen.result({"prediction": result.records[0], "run_id": result.run_id}, to_json(result.records[0]))

@@ -31,7 +31,7 @@ def main(
     from mmp.settings.load import load_config, load_recipe
 
     screen: Screen = ctx.obj
-    options.refuse_parameters(params)
+    parameters = options.parameters(params)
     where = load_config(config)
     what = load_recipe(recipe, overrides=changes or (), environment=where.surroundings)
     screen.findings([*where.findings, *what.findings])
@@ -39,6 +39,7 @@ def main(
         what,
         where,
         data=data,
+        parameters=parameters,
         watcher=watcher(screen),
         tell=screen.findings,
         log_file=log_to(where.value.logging, what.value.name),

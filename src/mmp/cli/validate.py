@@ -25,10 +25,10 @@ def main(
     from mmp.settings.load import load_config, load_recipe
 
     screen: Screen = ctx.obj
-    options.refuse_parameters(params)
+    parameters = options.parameters(params)
     where = load_config(config)
     what = load_recipe(recipe, overrides=changes or (), environment=where.surroundings)
-    checked = check(what, where, data=data, read_data=not no_data)
+    checked = check(what, where, data=data, parameters=parameters, read_data=not no_data)
     findings = [*where.findings, *what.findings, *checked.findings]
     screen.findings(findings)
     screen.result(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from mmp.catalog.models import row_for
+from mmp.pipelines.source import find_source
 from mmp.settings import checks
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mmp.catalog.models import ModelRow
+    from mmp.data.template import Query
     from mmp.errors import Finding
     from mmp.settings.config import Config
     from mmp.settings.load import Loaded
@@ -36,7 +40,12 @@ class Checked:
 
 
 def check(
-    recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = None, read_data: bool = True
+    recipe: Loaded[Recipe],
+    config: Loaded[Config],
+    *,
+    data: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    read_data: bool = True,
 ) -> Checked:
     """Check a recipe against its config and its table, as `train` would, up to the estimator's fit.
 
@@ -46,6 +55,8 @@ def check(
         The files.
     data : str, optional
         A table instead of the recipe's own.
+    parameters : Mapping, optional
+        Values for the variables of a query; it is rendered even where nothing is read.
     read_data : bool
         Whether to look at the table at all.
 
@@ -55,11 +66,13 @@ def check(
         What `train` would refuse.
     """
     findings = refuse_settings(recipe, config)
-    if not read_data or (data is None and recipe.value.data.loader.source_uri is None):
+    has_source = data is not None or recipe.value.data.loader.source_uri is not None
+    source = find_source(recipe.value, config.value, data, parameters) if has_source else None
+    if source is None or not read_data:
         return Checked(
             ("settings",), f"{recipe.path} holds together with {config.path}; no table was read", findings
         )
-    return _check_data(recipe, config, data, findings)
+    return _check_data(recipe, config, source, findings)
 
 
 def refuse_settings(recipe: Loaded[Recipe], config: Loaded[Config]) -> tuple[Finding, ...]:
@@ -84,7 +97,7 @@ def model_row(recipe: Recipe) -> ModelRow:
 
 
 def _check_data(
-    recipe: Loaded[Recipe], config: Loaded[Config], data: str | None, findings: tuple[Finding, ...]
+    recipe: Loaded[Recipe], config: Loaded[Config], source: str | Query, findings: tuple[Finding, ...]
 ) -> Checked:
     # in here, because settings alone are checked without loading Arrow and NumPy
     from mmp.evaluation.evaluate import requests
@@ -92,7 +105,7 @@ def _check_data(
     from mmp.pipelines.rows import labelled_rows, read_table
 
     what = recipe.value
-    table = read_table(what, config.value, data)
+    table = read_table(what, config.value, source, application="mmp validate")
     rows = labelled_rows(table, what)
     requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
     parts, row = split_rows(rows, what), model_row(what)

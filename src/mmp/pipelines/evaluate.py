@@ -61,7 +61,13 @@ class Evaluation:
 
 
 def evaluate(
-    ref: str, config: Config, *, data: str, report: str | None = None, watcher: Watcher | None = None
+    ref: str,
+    config: Config,
+    *,
+    data: str,
+    parameters: Mapping[str, Any] | None = None,
+    report: str | None = None,
+    watcher: Watcher | None = None,
 ) -> Evaluation:
     """Evaluate a logged model on a labelled table.
 
@@ -73,6 +79,8 @@ def evaluate(
         Where runs are.
     data : str
         The table; it needs the model's inputs and the target.
+    parameters : Mapping, optional
+        Values for the variables of a query.
     report : str, optional
         A file to write the result to, as JSON.
     watcher : Watcher, optional
@@ -89,7 +97,7 @@ def evaluate(
         bundle = logged.bundle
         note(f"{logged.run.name}, {bundle.class_path}")
     with steps("read") as note:
-        table = logged.read(data, [spec.name for spec in (*bundle.inputs, bundle.target)])
+        table = logged.read(data, [spec.name for spec in (*bundle.inputs, bundle.target)], parameters)
         labelled, n_null = checks.drop_null_target(table, bundle.target.name)
         note(
             f"{table.n_rows:,} rows from {table.source}"

@@ -13,6 +13,8 @@ from mmp.modeling.columns import coerce
 from mmp.pipelines.model import load_model
 from mmp.pipelines.steps import Steps
 
+    from collections.abc import Mapping
+
 if TYPE_CHECKING:
     from mmp.data.table import Table
     from mmp.errors import Finding
@@ -64,7 +66,13 @@ class Explained:
 
 
 def explain(
-    ref: str, config: Config, *, data: str, row: int | None = None, watcher: Watcher | None = None
+    ref: str,
+    config: Config,
+    *,
+    data: str,
+    parameters: Mapping[str, Any] | None = None,
+    row: int | None = None,
+    watcher: Watcher | None = None,
 ) -> Explained:
     """Explain a logged model on a table.
 
@@ -75,6 +83,8 @@ def explain(
     config : Config
         Where runs are.
     data : str
+    parameters : Mapping, optional
+        Values for the variables of a query.
         The table; it needs the model's inputs. Of more than 2,000 rows as many are drawn.
     row : int, optional
         The one row to explain, from 0.
@@ -92,7 +102,7 @@ def explain(
         bundle = logged.bundle
         note(f"{logged.run.name}, {bundle.class_path}")
     with steps("read") as note:
-        table = logged.read(data)
+        table = logged.read(data, parameters=parameters)
         rows = _rows(table, row)
         note(f"{table.n_rows:,} rows from {table.source}")
     with steps("explain") as note:

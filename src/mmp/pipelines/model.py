@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmp.data import sources
+from mmp.data.template import Query
 from mmp.errors import ArtifactError, Finding
-from mmp.settings.sources import source_path
+from mmp.pipelines.source import opened
 from mmp.tracking import artifacts, manifest
 from mmp.tracking.run import ERROR, resolve_run
 from mmp.tracking.scratch import scratch
@@ -38,16 +39,21 @@ class LoggedModel:
         The run.
     findings : tuple of Finding
         What loading it warned of.
-    storage_options : Mapping
-        How tables in buckets are reached.
+    config : Config
+        How tables in buckets and databases are reached.
     """
 
     bundle: Bundle
     run: RunRecord
     findings: tuple[Finding, ...]
-    storage_options: Mapping[str, Any]
+    config: Config = field(repr=False)
 
-    def read(self, source: str, columns: Sequence[str] | None = None) -> Table:
+    def read(
+        self,
+        source: str,
+        columns: Sequence[str] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Table:
         """Read a table for the model, which knows what its columns are.
 
         A small file may look like less than it is: three of the dates that were ambiguous in training
@@ -56,8 +62,14 @@ class LoggedModel:
         """
         bundle = self.bundle
         texts = [spec.name for spec in (*bundle.inputs, *bundle.entities, bundle.target) if _as_words(spec)]
+        found = opened(source, self.config, parameters)
         return sources.read(
-            source_path(source), columns=columns, texts=texts, storage_options=self.storage_options
+            found,
+            columns=columns,
+            texts=texts,
+            storage_options=self.config.files.storage_options,
+            database=self.config.database if isinstance(found, Query) else None,
+            application=f"mmp {self.run.run_id[:8]}",
         )
 
 
@@ -89,7 +101,7 @@ def load_model(ref: str, config: Config) -> LoggedModel:
             warnings.simplefilter("always")
             bundle = artifacts.load(folder, expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
-    return LoggedModel(bundle, run, findings, config.files.storage_options)
+    return LoggedModel(bundle, run, findings, config)
 
 
 def _download(store: Store, run: RunRecord, folder: Path) -> None:

@@ -15,6 +15,7 @@ from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.prepare import prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
+from mmp.pipelines.source import find_source
 from mmp.tracking.stores.base import public_uri
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ class Plan:
     ----------
     recipe, config, source : str
         The files.
+    query : mapping or None
+        Of a query: its template, its parameters, and what is sent.
     task : str
         What is learned.
     n_rows, n_left_out : int
@@ -105,6 +108,7 @@ class Plan:
     recipe: str
     config: str
     source: str
+    query: Mapping[str, Any] | None
     task: str
     n_rows: int
     n_left_out: int
@@ -123,7 +127,13 @@ class Plan:
         return asdict(self)
 
 
-def plan(recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = None) -> Plan:
+def plan(
+    recipe: Loaded[Recipe],
+    config: Loaded[Config],
+    *,
+    data: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+) -> Plan:
     """Go the way of a training up to the estimator, and write nothing.
 
     The steps are fitted, because only then it is known what they make of the columns.
@@ -134,6 +144,8 @@ def plan(recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = N
         What to do, and where.
     data : str, optional
         The table, instead of the recipe's own.
+    parameters : Mapping, optional
+        Values for the variables of a query.
 
     Raises
     ------
@@ -143,15 +155,17 @@ def plan(recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = N
     what, where = recipe.value, config.value
     findings = refuse_settings(recipe, config)
     row = model_row(what)
-    table = read_table(what, where, data)
+    source = find_source(what, where, data, parameters)
+    table = read_table(what, where, source, application="mmp plan")
     rows = labelled_rows(table, what)
     parts = split_rows(rows, what)
     prepared = prepare(rows, parts, what, row)
-    parameters, told = _parameters(what, row, prepared)
+    settings, told = _parameters(what, row, prepared)
     return Plan(
         recipe=recipe.path,
         config=config.path,
         source=table.source,
+        query=None if isinstance(source, str) else source.as_dict(),
         task=what.task_choice,
         n_rows=table.n_rows,
         n_left_out=table.n_rows - rows.table.n_rows,
@@ -160,7 +174,7 @@ def plan(recipe: Loaded[Recipe], config: Loaded[Config], *, data: str | None = N
         steps=tuple(_steps(what, prepared)),
         n_features=len(prepared.pipeline.names),
         model=row.class_path,
-        parameters=parameters,
+        parameters=settings,
         trials=0,
         writes=_writes(what, where),
         findings=(*findings, *rows.findings, *told),

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.errors import DataError
 from mmp.pipelines.model import load_model
-from mmp.settings.sources import BUCKETS, PYTHON
+from mmp.settings.sources import BUCKETS, PYTHON, QUERIES
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import pyarrow as pa
 
     from mmp.errors import Finding
     from mmp.settings.config import Config
 
-_TABLES = (".csv", ".csv.gz", ".parquet")
-_HINT = """Pass an object like '{"age": 31}', a list of them, or a .json, .csv or .parquet file."""
+_TABLES = (".csv", ".csv.gz", ".parquet", *QUERIES)
+_HINT = """Pass an object like '{"age": 31}', a list of them, or a .json, .csv, .parquet or .sql file."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Predicted:
     findings: tuple[Finding, ...]
 
 
-def predict(ref: str, config: Config, rows: str) -> Predicted:
+def predict(ref: str, config: Config, rows: str, parameters: Mapping[str, Any] | None = None) -> Predicted:
     """Predict rows with a logged model.
 
     Parameters
@@ -53,8 +55,10 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
     config : Config
         Where runs are.
     rows : str
-        A JSON object, a list of objects, a ``.json``, ``.csv``, ``.csv.gz`` or ``.parquet`` file, a
-        directory of tables, or a URI as a recipe's source has it.
+        A JSON object, a list of objects, a ``.json``, ``.csv``, ``.csv.gz``, ``.parquet`` or ``.sql``
+        file, a directory of tables, or a URI as a recipe's source has it.
+    parameters : Mapping, optional
+        Values for the variables of a query.
 
     Raises
     ------
@@ -64,7 +68,7 @@ def predict(ref: str, config: Config, rows: str) -> Predicted:
     logged = load_model(ref, config)
     is_table = rows.startswith((PYTHON, *BUCKETS)) or rows.lower().endswith(_TABLES) or _is_directory(rows)
     if is_table:
-        source: pa.Table | list[dict[str, Any]] = logged.read(rows).arrow
+        source: pa.Table | list[dict[str, Any]] = logged.read(rows, parameters=parameters).arrow
         single = False
     else:
         value = _parsed(rows)

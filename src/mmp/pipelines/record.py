@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
     from mmp.catalog.models import ModelRow
     from mmp.data.table import Table
+    from mmp.data.template import Query
     from mmp.errors import Finding
     from mmp.modeling.fit import Fitted
     from mmp.settings.config import Config
     from mmp.settings.load import Loaded
     from mmp.settings.recipe import Recipe
     from mmp.tracking.run import ActiveRun
+
+QUERY_FILE = "query.json"
+"""The artifact that says what was asked of a database."""
 
 _MLFLOW_TYPES = {
     "integer": "long",
@@ -130,7 +134,13 @@ def _flat(section: Section, written: Mapping[str, Any], prefix: str) -> Iterator
             yield prefix + name, value
 
 
-def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config], table: Table) -> None:
+def log_inputs(
+    active: ActiveRun,
+    recipe: Loaded[Recipe],
+    config: Loaded[Config],
+    table: Table,
+    source: str | Query,
+) -> None:
     """Log what went in: the recipe, the redacted config, and the table by its fingerprint.
 
     Parameters
@@ -141,9 +151,15 @@ def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config]
         The files, references to the environment unresolved.
     table : Table
         The table as it was read.
+    source : str or Query
+        What it was read from; of a query the template, its parameters and what was sent are kept, so
+        that it can be asked again without its file.
     """
     active.log_text(recipe.text, "recipe.yaml")
     active.log_text(config.text, "config.yaml")
+    if not isinstance(source, str):
+        active.log_text(json.dumps(source.as_dict(), indent=1, ensure_ascii=False) + "\n", QUERY_FILE)
+        active.log_params({f"data.parameters.{name}": value for name, value in source.parameters.items()})
     found = fingerprint(table)
     active.log_params(
         {
@@ -158,7 +174,7 @@ def log_inputs(active: ActiveRun, recipe: Loaded[Recipe], config: Loaded[Config]
         Dataset(
             name=Path(table.source).name,
             digest=found.digest[:36],
-            source_type="local",
+            source_type="local" if isinstance(source, str) else "sql",
             source=json.dumps({"uri": table.source}, ensure_ascii=False),
             schema=json.dumps({"mlflow_colspec": columns}, ensure_ascii=False),
             profile=json.dumps({"num_rows": found.n_rows, "num_columns": found.n_columns}),

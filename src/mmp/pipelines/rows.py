@@ -9,10 +9,9 @@ import numpy as np
 
 from mmp.data import checks, sources
 from mmp.data.table import take
-from mmp.errors import SettingsError
+from mmp.data.template import Query
 from mmp.modeling.columns import from_table
 from mmp.modeling.target import encode
-from mmp.settings.sources import source_path
 
 if TYPE_CHECKING:
     from mmp.data.table import ColumnSpec, Table
@@ -63,33 +62,29 @@ class Rows:
         return f"{name} of {target.n_classes} classes"
 
 
-def read_table(recipe: Recipe, config: Config, data: str | None) -> Table:
+def read_table(recipe: Recipe, config: Config, source: str | Query, *, application: str = "mmp") -> Table:
     """Read the table of a recipe, or the one that stands in for it.
 
     Parameters
     ----------
     recipe, config : Recipe, Config
-        What, and where relative sources start.
-    data : str or None
-        A source instead of the recipe's own; relative to the working directory.
+        What, and how it is reached.
+    source : str or Query
+        From `pipelines.source.find_source`.
+    application : str
+        What a database calls us.
 
     Raises
     ------
-    SettingsError
-        There is no source.
     DataError
         The source cannot be read, or lacks columns.
     """
-    source = data or recipe.data.loader.source_uri
-    if source is None:
-        raise SettingsError(
-            "There is no table: the recipe has no data.loader.source_uri.", hint="Write one, or pass -d FILE."
-        )
-    files = config.files
     return sources.read(
-        source_path(source, "." if data else files.base_path),
+        source,
         columns=_columns(recipe),
-        storage_options=files.storage_options,
+        storage_options=config.files.storage_options,
+        database=config.database if isinstance(source, Query) else None,
+        application=application,
     )
 
 

@@ -18,6 +18,7 @@ from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
 from mmp.pipelines.prepare import in_words, prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
+from mmp.pipelines.source import find_source
 from mmp.pipelines.steps import Steps
 from mmp.tracking import artifacts, manifest
 from mmp.tracking.run import run
@@ -90,6 +91,7 @@ def train(
     config: Loaded[Config],
     *,
     data: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     tell: Callable[[Iterable[Finding]], None] | None = None,
     log_file: Path | None = None,
@@ -102,6 +104,8 @@ def train(
         What to do, and where.
     data : str, optional
         The table, instead of the recipe's ``data.loader.source_uri``.
+    parameters : Mapping, optional
+        Values for the variables of a query.
     watcher : Watcher, optional
         Is told about the steps as they happen.
     tell : callable, optional
@@ -122,7 +126,7 @@ def train(
     what, where = recipe.value, config.value
     steps, findings = Steps(watcher), record.Findings(tell)
     findings.add(refuse_settings(recipe, config))
-    row = model_row(what)
+    row, asked = model_row(what), find_source(what, where, data, parameters)
 
     with (
         connect(where.mlflow) as store,
@@ -132,9 +136,9 @@ def train(
         active.flush()
 
         with steps("read") as note:
-            table = read_table(what, where, data)
+            table = read_table(what, where, asked, application=f"mmp train {active.run_id[:8]}")
             source = table.source
-            record.log_inputs(active, recipe, config, table)
+            record.log_inputs(active, recipe, config, table, asked)
             note(f"{table.n_rows:,} rows, {len(table.specs)} columns from {source}")
         with steps("check") as note:
             rows = labelled_rows(table, what)

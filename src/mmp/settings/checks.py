@@ -22,7 +22,7 @@ from mmp.settings.document import dotted
 from mmp.settings.loaded import Loaded
 from mmp.settings.problems import Problem
 from mmp.settings.recipe import Recipe
-from mmp.settings.sources import PYTHON, source_path
+from mmp.settings.sources import PYTHON, is_query, source_path
 
 if TYPE_CHECKING:
     from mmp.settings.base import Section
@@ -460,6 +460,8 @@ def _source(recipe: Recipe, config: Config) -> _Issues:
     if uri is not None:
         try:
             source = source_path(uri, config.files.base_path)
+            if is_query(source):
+                config.database  # noqa: B018 - says that there is none
         except SettingsError as error:
             yield _Issue("source", "error", "data.loader.source_uri", f"{error.message} {error.hint}".strip())
             return

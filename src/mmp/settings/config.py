@@ -7,7 +7,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 from pydantic import SecretStr, model_validator
 
-from mmp.settings.adapters import AnyTarget, DataSource, Files, FilesSource
+from mmp.errors import SettingsError
+from mmp.settings.adapters import AnyTarget, Database, DatabaseSource, DataSource, Files, FilesSource
 from mmp.settings.base import Count, Seconds, Section, Text, Upper, section
 from mmp.settings.serving import Serving
 from mmp.settings.stores import FeatureStore
@@ -156,3 +157,13 @@ class Config(Section):
     def files(self) -> Files:
         """Where relative sources start, and how buckets are reached, whatever else rows come from."""
         return self.data_source.config if isinstance(self.data_source, FilesSource) else Files()
+
+    @property
+    def database(self) -> Database:
+        """The database that queries go to; `SettingsError` where rows come from elsewhere."""
+        if isinstance(self.data_source, DatabaseSource):
+            return self.data_source.config
+        raise SettingsError(
+            "A query needs a database, and the config names none.",
+            hint="Write data_source: {adapter_type: sql, config: {connection_uri: 'postgresql://…'}}",
+        )

@@ -15,18 +15,27 @@ PYTHON = "python:"
 BUCKETS = ("s3://", "gs://")
 """What a source begins with that is in a bucket."""
 
+QUERIES = (".sql", ".sql.j2")
+"""What a source ends in that is a query, for the database of `data_source`."""
+
+
+def is_query(uri: str) -> bool:
+    """Tell whether a source is a query: a file of SQL, whatever words stand in its name."""
+    return "://" not in uri and uri.lower().endswith(QUERIES)
+
 
 def source_path(uri: str, base_path: str = ".") -> str:
     """Return what to read for a source, or refuse it.
 
     A relative source starts from `base_path`, or, as in modern-ml-pipeline 1.x, from the working
     directory where it is not there. It may not lead out of where it starts by ``..`` or a symlink;
-    an absolute path and a URI may lead anywhere.
+    an absolute path and a URI may lead anywhere. A query starts from the working directory.
 
     Parameters
     ----------
     uri : str
-        File, directory or glob, here or in a bucket; or ``python:`` and the dotted path of a function.
+        File, directory or glob, here or in a bucket; a file of SQL; or ``python:`` and the dotted path
+        of a function.
     base_path : str
         `data_source.config.base_path` of the config.
 
@@ -49,14 +58,15 @@ def source_path(uri: str, base_path: str = ".") -> str:
         return _function(uri)
     if uri.startswith(BUCKETS):
         return _object(uri)
-    if base_path.startswith(BUCKETS) and not _kind(uri) and not Path(uri).is_absolute():
-        return _below(base_path, uri)
-    kind = _kind(uri)
-    if kind:
+    if "://" in uri:
         raise SettingsError(
-            f"{kind} cannot be read in this version yet.",
-            hint="Name a .csv, .csv.gz or .parquet file, a directory or a glob of such files.",
+            f"A {urlsplit(uri).scheme} source cannot be read in this version yet.",
+            hint="Name a .csv, .csv.gz, .parquet or .sql file, a directory or a glob of files.",
         )
+    if is_query(uri):
+        base_path = "."
+    if base_path.startswith(BUCKETS) and not Path(uri).is_absolute():
+        return _below(base_path, uri)
     if Path(uri).is_absolute():
         return uri
     below = Path(base_path, uri)
@@ -69,15 +79,6 @@ def source_path(uri: str, base_path: str = ".") -> str:
             hint=f"If that is meant, write the absolute path: {path.resolve()}",
         )
     return str(path)
-
-
-def _kind(uri: str) -> str:
-    if "://" in uri:
-        parts = urlsplit(uri)
-        return f"A {parts.scheme} source"
-    if uri.endswith((".sql", ".sql.j2")):
-        return "SQL"
-    return ""
 
 
 def _function(uri: str) -> str:
