@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
+from localdev import dotenv
+from localdev.failure import Failure
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 FOLDER = Path(__file__).resolve().parents[1]
 SQL = FOLDER / "sql"
@@ -22,10 +26,7 @@ def values(home: Path | None = None) -> dict[str, str]:
         Directory of the .env; the folder mmp-local-dev itself where left out.
     """
     file = (home or FOLDER) / ".env"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    stated = (line.partition("=") for line in lines if "=" in line and not line.lstrip().startswith("#"))
-    own = {name.strip(): value.strip().strip("\"'") for name, _, value in stated}
-    return {**own, **os.environ}
+    return {**(dotenv.read(file) if file.is_file() else {}), **os.environ}
 
 
 def connect(values: Mapping[str, str], *, reader: bool = False) -> Any:
@@ -40,24 +41,28 @@ def connect(values: Mapping[str, str], *, reader: bool = False) -> Any:
 
     Raises
     ------
-    SystemExit
-        When a value is missing.
-    psycopg.OperationalError
-        When the server is not there, or does not let us in.
+    Failure
+        When a value is missing, the server is not there, or does not let us in.
     """
     import psycopg
 
     role = "POSTGRES_READER" if reader else "POSTGRES"
-    return psycopg.connect(
-        host=required(values, "POSTGRES_HOST"),
-        port=int(required(values, "POSTGRES_PORT")),
-        dbname=required(values, "POSTGRES_DB"),
-        user=required(values, f"{role}_USER"),
-        password=required(values, f"{role}_PASSWORD"),
-        connect_timeout=10,
-        application_name="mmp-local-dev",
-        options="-c timezone=UTC -c client_min_messages=warning",
-    )
+    host, port = required(values, "POSTGRES_HOST"), required(values, "POSTGRES_PORT")
+    try:
+        return psycopg.connect(
+            host=host,
+            port=port,
+            dbname=required(values, "POSTGRES_DB"),
+            user=required(values, f"{role}_USER"),
+            password=required(values, f"{role}_PASSWORD"),
+            sslmode=values.get("POSTGRES_SSLMODE", "prefer"),
+            connect_timeout=10,
+            application_name="mmp-local-dev",
+            options="-c timezone=UTC -c client_min_messages=warning",
+        )
+    except psycopg.OperationalError as error:
+        cause = " ".join(str(error).split()).rpartition("failed: ")[2].partition(" Is the server")[0]
+        raise Failure(f"PostgreSQL at {host}:{port} does not let us in: {cause}") from error
 
 
 def required(values: Mapping[str, str], name: str) -> str:
@@ -65,12 +70,12 @@ def required(values: Mapping[str, str], name: str) -> str:
 
     Raises
     ------
-    SystemExit
+    Failure
         When it is not.
     """
     if value := values.get(name):
         return value
-    raise SystemExit(f"{name} is not set: neither in the environment nor in .env (bootstrap.py up writes it)")
+    raise Failure(f"{name} is set neither in the environment nor in .env", "bootstrap.py up writes it.")
 
 
 def prepare(connection: Any, values: Mapping[str, str]) -> None:
@@ -83,3 +88,24 @@ def prepare(connection: Any, values: Mapping[str, str]) -> None:
         connection.execute("SELECT set_config(%s, %s, true)", (f"localdev.{setting}", said))
     for file in sorted(SQL.glob("*.sql")):
         connection.execute(cast("LiteralString", file.read_text(encoding="utf-8")))
+
+
+def command(program: Callable[[], str]) -> int:
+    """Run a program, print what it says, and return the exit code; a failure is one sentence.
+
+    Parameters
+    ----------
+    program : callable
+        Returns the line to print.
+    """
+    import psycopg
+
+    try:
+        print(program())
+    except Failure as failure:
+        print(failure, file=sys.stderr)
+        return failure.code
+    except psycopg.OperationalError as error:
+        print(f"PostgreSQL went away: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    return 0

@@ -12,6 +12,7 @@ import hashlib
 import os
 import runpy
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +20,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from localdev import database
+from localdev.failure import Failure
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 REPOSITORY = database.FOLDER / "feast"
 TABLES = ("user_transaction_features", "user_demographics", "merchant_features", "category_features")
@@ -68,11 +70,11 @@ def apply(values: Mapping[str, str]) -> Applied:
 
     Raises
     ------
-    SystemExit
+    Failure
         When a value is missing.
     """
     began = monotonic()
-    with database.connect(values) as connection, _redis(values) as redis:
+    with database.connect(values) as connection, redis(values) as online:
         connection.execute("SELECT pg_advisory_lock(hashtext('localdev.features'))")
         connection.execute(
             "CREATE TABLE IF NOT EXISTS feast.local_dev"
@@ -83,19 +85,36 @@ def apply(values: Mapping[str, str]) -> Applied:
         state = _State.now(connection)
         known = connection.execute("SELECT definitions, rows FROM feast.local_dev").fetchone() or ("", "")
         # Whoever empties Redis takes the mark with the features.
-        is_filled = known[1] == state.rows == redis.get(_STATE)
+        is_filled = known[1] == state.rows == online.get(_STATE)
         is_registered = known[0] == state.definitions
         connection.commit()  # Feast's own connections must not wait for this one
         if is_filled and is_registered:
             return Applied(registered=False, materialized=False, seconds=monotonic() - began)
         _run(values, connection, register=not is_registered, materialize=not is_filled)
-        redis.set(_STATE, state.rows)
+        online.set(_STATE, state.rows)
         connection.execute(
             "INSERT INTO feast.local_dev (definitions, rows) VALUES (%s, %s) ON CONFLICT (only_row)"
             " DO UPDATE SET definitions = excluded.definitions, rows = excluded.rows",
             (state.definitions, state.rows),
         )
     return Applied(not is_registered, not is_filled, monotonic() - began)
+
+
+def is_current(values: Mapping[str, str]) -> bool:
+    """Return whether the online store was filled with the rows that are there now.
+
+    Parameters
+    ----------
+    values : mapping
+        `POSTGRES_HOST`, `REDIS_HOST` and the like.
+
+    Raises
+    ------
+    Failure
+        When a value is missing.
+    """
+    with database.connect(values) as connection, redis(values) as online:
+        return bool(online.get(_STATE) == _State.now(connection).rows)
 
 
 def store(values: Mapping[str, str]) -> Any:
@@ -119,28 +138,48 @@ def environment(values: Mapping[str, str]) -> dict[str, str]:
 
     Raises
     ------
-    SystemExit
+    Failure
         When one is missing, or has a character that YAML would read as something else.
     """
     needed = {name: database.required(values, name) for name in (*_NEEDED, "REDIS_HOST", "REDIS_PORT")}
     needed["REDIS_PASSWORD"] = values.get("REDIS_PASSWORD", "")
     for name, forbidden in (("POSTGRES_PASSWORD", "'"), ("REDIS_PASSWORD", "',\"\\")):
         if found := set(forbidden) & set(needed[name]):
-            raise SystemExit(f"{name} has {' '.join(sorted(found))} in it, which Feast's file cannot hold")
+            raise Failure(f"{name} has {' '.join(sorted(found))} in it, which Feast's file cannot hold")
     return {**needed, "FEAST_USAGE": "False", "DO_NOT_TRACK": "true"}
 
 
-def _redis(values: Mapping[str, str]) -> Any:
-    from redis import Redis
+@contextmanager
+def redis(values: Mapping[str, str]) -> Iterator[Any]:
+    """Have a client of the online store.
 
-    return Redis(
-        host=database.required(values, "REDIS_HOST"),
-        port=int(database.required(values, "REDIS_PORT")),
-        password=values.get("REDIS_PASSWORD") or None,
-        decode_responses=True,
-        socket_connect_timeout=5,
-        socket_timeout=30,
-    )
+    Parameters
+    ----------
+    values : mapping
+        `REDIS_HOST` and the like.
+
+    Raises
+    ------
+    Failure
+        When a value is missing, or the server fails.
+    """
+    from redis import Redis, RedisError
+
+    host, port = database.required(values, "REDIS_HOST"), database.required(values, "REDIS_PORT")
+    password = values.get("REDIS_PASSWORD") or None
+    try:
+        with Redis(
+            host=host,
+            port=int(port),
+            password=password,
+            decode_responses=True,
+            socket_connect_timeout=5,
+            socket_timeout=30,
+            retry=None,
+        ) as client:
+            yield client
+    except RedisError as error:
+        raise Failure(f"Redis at {host}:{port} does not do what it should: {error}") from error
 
 
 def _run(values: Mapping[str, str], connection: Any, *, register: bool, materialize: bool) -> None:

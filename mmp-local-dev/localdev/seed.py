@@ -16,6 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from localdev import database
+from localdev.failure import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -51,7 +52,7 @@ def seed(values: Mapping[str, str], until: date | None = None) -> Seeded:
 
     Raises
     ------
-    SystemExit
+    Failure
         When this machine makes another world than the one this version describes.
     """
     began = monotonic()
@@ -81,7 +82,7 @@ def _load(connection: Any, until: date) -> int:
 
     tables = world.generate()
     if (made := world.digest(tables)) != DIGEST:
-        raise SystemExit(f"the seed data came out as {made}, not as {DIGEST}: nothing was loaded")
+        raise Failure(f"the seed data came out as {made}, not as {DIGEST}", "Nothing was loaded.")
     names = ", ".join(table.name for table in tables)
     connection.execute(f"TRUNCATE public.seed, {names}")
     for table in tables:
@@ -142,10 +143,12 @@ def main(words: Sequence[str] | None = None) -> int:
         "--until", type=date.fromisoformat, metavar="DATE", help="the world ends as this day begins"
     )
     given = parser.parse_args(words)
-    done = seed(database.values(given.home), given.until)
+    return database.command(lambda: _told(seed(database.values(given.home), given.until)))
+
+
+def _told(done: Seeded) -> str:
     what = f"{done.rows:,} rows loaded" if done.rows else "the rows are there"
-    print(f"seed: {what}, until {done.until} ({done.seconds:.1f} s)")
-    return 0
+    return f"seed: {what}, until {done.until} ({done.seconds:.1f} s)"
 
 
 if __name__ == "__main__":
