@@ -225,12 +225,15 @@ def main(words: Sequence[str] | None = None) -> int:
         prog="python -m localdev.features", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("--home", type=Path, help="directory of .env; mmp-local-dev where left out")
-    done = apply(database.values(parser.parse_args(words).home))
-    parts = [
+    given = parser.parse_args(words)
+    return database.command(lambda: _told(apply(database.values(given.home))))
+
+
+def _told(done: Applied) -> str:
+    did = [
         word for word, was in (("registered", done.registered), ("materialized", done.materialized)) if was
     ]
-    print(f"features: {' and '.join(parts) or 'nothing to do'} ({done.seconds:.1f} s)")
-    return 0
+    return f"features: {' and '.join(did) or 'nothing to do'} ({done.seconds:.1f} s)"
 
 
 if __name__ == "__main__":
