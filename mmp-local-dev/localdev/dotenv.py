@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,7 +64,7 @@ def make(path: Path, offset: int | None) -> bool:
     if offset is not None:
         text = _replaced(text, _moved(example, offset))
     if text != old:
-        _write(path, text)
+        _write(path, text, is_new=is_new)
     return text != old
 
 
@@ -87,18 +88,26 @@ def _moved(example: str, offset: int) -> dict[str, str]:
 
 def _replaced(text: str, values: dict[str, str]) -> str:
     there = {line["name"] for line in _LINE.finditer(text)}
-    text = _LINE.sub(lambda line: f"{line['export']}{line['name']}={values.get(line['name'], line['value'])}", text)
+    text = _LINE.sub(
+        lambda line: f"{line['export']}{line['name']}={values.get(line['name'], line['value'])}", text
+    )
     return "".join([text, *(f"{name}={value}\n" for name, value in values.items() if name not in there)])
 
 
-def _write(path: Path, text: str) -> None:
-    """Write it whole or not at all, for its owner's eyes."""
+def _write(path: Path, text: str, *, is_new: bool) -> None:
+    """Write it whole or not at all, for its owner's eyes; of two new files the first one stays."""
     try:
-        number, partial = tempfile.mkstemp(prefix=".env.", suffix=".partial", dir=path.parent)
+        number, name = tempfile.mkstemp(prefix=".env.", suffix=".partial", dir=path.parent)
+        partial = Path(name)
         with os.fdopen(number, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(partial).replace(path)
+        if not is_new:
+            partial.replace(path)
+            return
+        with suppress(FileExistsError):
+            path.hardlink_to(partial)
+        partial.unlink()
     except OSError as error:
         raise Failure(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,132 @@
+"""What bootstrap.py does, verb by verb."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from localdev import dotenv, engines, environment, page, settings
+from localdev.failure import Failure
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+    from pathlib import Path
+
+    from localdev.settings import Home
+
+_ALLOWED = "MMP_LOCAL_DEV_INSTALL"
+_TRUE = {"1", "true", "yes"}
+
+
+def run(folder: Path, given: Namespace) -> int:
+    """Do what a verb says; return the exit code."""
+    return {"up": up, "down": down, "status": status, "logs": logs, "reset": reset, "check": check}[
+        given.verb
+    ](folder, given)
+
+
+def up(folder: Path, given: Namespace) -> int:
+    """Start, fill, check, and say what runs where."""
+    began = time.monotonic()
+    if dotenv.make(folder / ".env", given.port_offset):
+        _say(f"wrote {folder / '.env'}")
+    home = settings.prepare(folder, 0)
+    engine = engines.choose(home, given.engine)
+    if given.reset:
+        engine.reset(home)
+        home = settings.prepare(folder, 0)
+    settings.remember(home, engine=engine.name)
+    engine.up(home, install=given.install or _may_install())
+    python = environment.prepare(home.folder)
+    _step(home, python, "-m", "localdev.seed", "--home", str(home.folder))
+    _step(home, python, "-m", "localdev.features", "--home", str(home.folder))
+    _step(home, python, "test-integration.py", "--quick", "--home", str(home.folder))
+    _tell(home, engine, as_json=given.json)
+    _say(f"ready in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+def down(folder: Path, given: Namespace) -> int:
+    """Stop everything; the data stay."""
+    home = settings.open_home(folder, 0)
+    engine = engines.choose(home, given.engine)
+    engine.down(home)
+    _say("stopped; the data stay. Start again: python bootstrap.py up")
+    return 0
+
+
+def status(folder: Path, given: Namespace) -> int:
+    """Say what runs where; return 0 if all is healthy."""
+    home = settings.open_home(folder, 0)
+    states = _tell(home, engines.choose(home, given.engine), as_json=given.json)
+    return 0 if all(state.is_healthy for state in states) else 1
+
+
+def logs(folder: Path, given: Namespace) -> int:
+    """Print what the services wrote."""
+    home = settings.open_home(folder, 0)
+    return engines.choose(home, given.engine).logs(home, given.service, follow=given.follow)
+
+
+def reset(folder: Path, given: Namespace) -> int:
+    """Remove all data; .env stays, since its passwords are the user's."""
+    home = settings.open_home(folder, 0)
+    engine = engines.choose(home, given.engine)
+    if not given.yes and not _agreed(home):
+        raise Failure("nothing was removed; reset --yes does not ask", code=2)
+    engine.reset(home)
+    _say(f"removed the data of {home.folder}; .env stays")
+    return 0
+
+
+def check(folder: Path, given: Namespace) -> int:
+    """Check the contract against what runs."""
+    home = settings.open_home(folder, 0)
+    command = [str(environment.prepare(home.folder)), "test-integration.py", "--home", str(home.folder)]
+    return subprocess.run(command, cwd=engines.FOLDER, env=engines.clean(home), check=False).returncode
+
+
+def _step(home: Home, python: Path, *words: str) -> None:
+    """Run one of our own programs and pass its last line on; all that it said where it failed."""
+    done = subprocess.run(
+        [str(python), *words], cwd=engines.FOLDER, env=engines.clean(home), check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    lines = [line for line in done.stdout.splitlines() if line.strip()]
+    if done.returncode:
+        _say("\n".join(line for line in lines if not line.startswith("ok ")))
+        what = words[1] if words[0] == "-m" else words[0]
+        raise Failure(f"{what} failed; what it said is above", "The same command goes on from here.")
+    _say(lines[-1] if lines else "")
+
+
+def _may_install() -> bool:
+    """Return whether the environment allows to install what is missing, as --install does."""
+    return bool({os.environ.get(_ALLOWED, "").lower(), os.environ.get("CI", "").lower()} & _TRUE)
+
+
+def _agreed(home: Home) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    print(
+        f"Remove all data of {home.folder}: databases, features, runs and artifacts? [y/N] ",
+        end="",
+        file=sys.stderr,
+    )
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _tell(home: Home, engine: engines.Engine, *, as_json: bool) -> list[engines.State]:
+    states = engine.states(home)
+    print(
+        json.dumps(page.data(home, engine, states), indent=1) if as_json else page.text(home, engine, states)
+    )
+    return states
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
