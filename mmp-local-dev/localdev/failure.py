@@ -9,11 +9,13 @@ class Failure(Exception):  # noqa: N818 - not every failure is an error of ours
     Parameters
     ----------
     sentence : str
-        What and where, and what to do about it.
+        What and where.
+    hint : str, optional
+        What to do about it.
     code : int, optional
         Exit code.
     """
 
-    def __init__(self, sentence: str, code: int = 1) -> None:
-        super().__init__(sentence)
+    def __init__(self, sentence: str, hint: str = "", *, code: int = 1) -> None:
+        super().__init__(f"{sentence}. {hint}" if hint else sentence)
         self.code = code

@@ -1,0 +1,186 @@
+"""Start, stop and look at the services of a home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+from localdev import binaries, mlflow, ports, postgresql, processes, redis, settings
+from localdev.answer import Answer
+from localdev.failure import Failure
+from localdev.services import SERVICES, Service
+from localdev.settings import Home
+
+# Each module has SERVICE, STOP, PATIENCE_S, start(home), ask(home) and remove(home).
+SERVERS: dict[str, ModuleType] = {"postgresql": postgresql, "redis": redis, "mlflow": mlflow}
+
+
+@dataclass(frozen=True)
+class Status:
+    """A service as it is now.
+
+    Attributes
+    ----------
+    state
+        `running`: ours, and it answers. `unhealthy`: ours, and it does not. `external`: not ours, and it meets the
+        contract. `stopped`: all else; `note` names who has the port.
+    since
+        When ours was started, in UTC.
+    """
+
+    name: str
+    state: str
+    host: str
+    port: int
+    pid: int | None = None
+    version: str | None = None
+    since: str | None = None
+    note: str | None = None
+
+
+def look(home: Home, service: Service) -> Status:
+    """Return how a service is."""
+    host, port = home.address(service)
+    process = processes.record_of(home, service.name)
+    pids = [process.pid] if process else _strays(home, service)
+    if pids:
+        answer = ask(home, service)
+        state = "unhealthy" if answer.problem else "running"
+        since = process.since if process else None
+        return Status(service.name, state, host, port, pids[0], answer.version, since, answer.problem)
+    if not ports.is_open(host, port):
+        return Status(service.name, "stopped", host, port)
+    answer = ask(home, service)
+    owner = ports.owner(port) if home.is_local(service) else None
+    if answer.problem is None:
+        return Status(service.name, "external", host, port, owner and owner.pid, answer.version)
+    who = f"{owner} has port {port}" if owner else f"something answers at {host}:{port}"
+    return Status(service.name, "stopped", host, port, note=f"{who}: {answer.problem}")
+
+
+def ask(home: Home, service: Service) -> Answer:
+    """Ask a server whether it meets the contract."""
+    answer: Answer = SERVERS[service.name].ask(home)
+    return answer
+
+
+def _strays(home: Home, service: Service) -> list[int]:
+    """Return our processes that no note knows of: a killed parent's children, or a start that was killed."""
+    return postgresql.adopt(home) if service is postgresql.SERVICE else processes.marked(home, service.name)
+
+
+def up(
+    folder: Path, services: Sequence[Service], *, offset: int | None = None, install: bool = False,
+    new_passwords: bool = False,
+) -> list[Status]:  # fmt: skip
+    """Start what does not run, wait until all answers, and return how it is. What runs already is left alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with settings.locked(folder):
+        home = _prepared(folder, offset)
+        if new_passwords:
+            _stop(home, SERVICES["mlflow"])
+            _stop(home, SERVICES["postgresql"])
+            postgresql.change_passwords(home)
+        return [_up(home, service, install=install) for service in services]
+
+
+def _prepared(folder: Path, offset: int | None) -> Home:
+    before = settings.open_home(folder)
+    home = settings.prepare(folder, offset)
+    if home.offset != before.offset:
+        for service in reversed(SERVICES.values()):
+            _stop(before, service)
+    settings.remember(home, port_offset=str(home.offset))
+    return home
+
+
+def _up(home: Home, service: Service, *, install: bool) -> Status:
+    status = look(home, service)
+    if status.state in {"running", "external"}:
+        return status
+    if status.state == "unhealthy":
+        _problem(home, service)
+        _stop(home, service)
+    if status.note and status.state == "stopped":
+        raise Failure(status.note, f"Stop it, or move our ports: up --port-offset {_free_offset(home)}.")
+    if not home.is_local(service):
+        raise Failure(f"{service.name} is to be at {status.host}:{status.port}, and nothing answers there")
+    if install:
+        binaries.install(home.folder, [service.name])
+    for name in service.needs:
+        if (needed := look(home, SERVICES[name])).state not in {"running", "external"}:
+            raise Failure(f"{service.name} needs {name}, which is {needed.state}", f"Run `up --only {name},{service.name}`.")
+    return _start(home, service)
+
+
+def _start(home: Home, service: Service) -> Status:
+    server = SERVERS[service.name]
+    process = server.start(home)
+    processes.await_answer(home, service.name, process, lambda: _problem(home, service), server.PATIENCE_S)
+    if service is postgresql.SERVICE:
+        postgresql.grant(home)
+    return look(home, service)
+
+
+def _problem(home: Home, service: Service) -> str | None:
+    """Return what is wrong with a server of ours; fail where neither waiting nor starting again would help."""
+    problem = ask(home, service).problem
+    if problem and "refuses POSTGRES" in problem:
+        raise Failure(
+            f"PostgreSQL runs, but {problem}, which was changed since the database was made",
+            "Put the old password back, or give the database the new one: up --set-passwords.",
+        )
+    return problem
+
+
+def _free_offset(home: Home) -> int:
+    taken = [home.address(service)[1] for service in SERVICES.values()]
+    steps = (step for step in range(100, 20_000, 100) if not any(ports.owner(port + step) for port in taken))
+    return home.offset + next(steps, 1000)
+
+
+def down(folder: Path) -> list[str]:
+    """Stop what is ours and return the names of what was stopped."""
+    if not folder.exists():
+        return []
+    with settings.locked(folder):
+        home = settings.open_home(folder)
+        return [service.name for service in reversed(SERVICES.values()) if _stop(home, service)]
+
+
+def _stop(home: Home, service: Service) -> bool:
+    process = processes.record_of(home, service.name)
+    steps = SERVERS[service.name].STOP
+    found = process is not None
+    if process:
+        # PostgreSQL tells its children itself
+        processes.stop([process.pid], steps, group=service is not postgresql.SERVICE)
+    if strays := _strays(home, service):
+        processes.stop(strays, steps)
+        found = True
+    if left := _strays(home, service):
+        raise Failure(f"{service.name} does not stop (process {left[0]})")
+    if home.run.exists():
+        (home.run / f"{service.name}.json").unlink(missing_ok=True)
+    return found
+
+
+def reset(folder: Path) -> None:
+    """Stop everything and delete data and artifacts; `.env` and backups stay."""
+    down(folder)
+    with settings.locked(folder):
+        home = settings.open_home(folder)
+        for server in SERVERS.values():
+            server.remove(home)
+        for service in SERVICES:
+            home.log(service).unlink(missing_ok=True)
+
+
+def statuses(folder: Path) -> list[Status]:
+    """Return how all services are; nothing is changed."""
+    home = settings.open_home(folder)
+    return [look(home, service) for service in SERVICES.values()]
+
+

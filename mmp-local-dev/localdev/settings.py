@@ -1,0 +1,222 @@
+"""A home: the folder with `.env`, `data/` and `mlflow-artifacts/`."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from localdev.failure import Failure
+from localdev.services import SERVICES, Service
+
+FOLDER = Path(__file__).resolve().parents[1]
+GENERATED = ("POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD")
+SECRET = (*GENERATED, "REDIS_PASSWORD")
+DEFAULTS = {
+    "POSTGRES_HOST": "localhost",
+    "POSTGRES_PORT": "5432",
+    "POSTGRES_USER": "mlpipeline_user",
+    "POSTGRES_PASSWORD": "",
+    "POSTGRES_DB": "mlpipeline_db",
+    "POSTGRES_READER_USER": "mlpipeline_reader",
+    "POSTGRES_READER_PASSWORD": "",
+    "MLFLOW_DB": "mlflow_db",
+    "REDIS_HOST": "localhost",
+    "REDIS_PORT": "6379",
+    "REDIS_PASSWORD": "",
+    "MLFLOW_TRACKING_URI": "http://localhost:5002",
+}
+LOOPBACK = "127.0.0.1"
+_NAMES = ("POSTGRES_USER", "POSTGRES_READER_USER", "POSTGRES_DB", "MLFLOW_DB")
+_HIGHEST = 65_535
+_LEAST_BYTES = 200_000_000
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where the servers of one `.env` live, and what that file says, with `offset` in every port."""
+
+    folder: Path
+    values: Mapping[str, str] = field(repr=False)
+    offset: int = 0
+
+    @property
+    def data(self) -> Path:
+        """Databases, logs and what is remembered."""
+        return self.folder / "data"
+
+    @property
+    def run(self) -> Path:
+        """Which processes are ours."""
+        return self.data / "run"
+
+    @property
+    def artifacts(self) -> Path:
+        """What MLflow keeps for its runs."""
+        return self.folder / "mlflow-artifacts"
+
+    def log(self, service: str) -> Path:
+        """Return the log of a service."""
+        return self.data / "logs" / f"{service}.log"
+
+    def address(self, service: Service) -> tuple[str, int]:
+        """Return host and port; this machine comes as an address, so that no name has to be looked up."""
+        host, port = _address(self.values, service)
+        return (LOOPBACK if host == "localhost" else host), port
+
+    def is_local(self, service: Service) -> bool:
+        """Return whether the service is to run on this machine."""
+        return self.address(service)[0] == LOOPBACK
+
+
+def _address(values: Mapping[str, str], service: Service) -> tuple[str, int]:
+    if service.protocol == "http":
+        parts = urlsplit(values[service.port_variable])
+        return parts.hostname or "", parts.port or 80
+    return values[service.port_variable.replace("PORT", "HOST")], int(values[service.port_variable])
+
+
+def open_home(folder: Path, offset: int | None = None) -> Home:
+    """Read a home; ports move by `offset`, or by what the last `up` was told.
+
+    A folder without `.env` has the ports and names of a new one, and no passwords.
+    """
+    folder = folder.resolve()
+    path = folder / ".env"
+    given = read_env(path) if path.exists() else {}
+    values = DEFAULTS | given
+    if given:
+        _check_passwords(values, path)
+    if offset is None:
+        offset = int(remembered(folder).get("port_offset", 0))
+    return Home(folder, _checked(values, path, offset), offset)
+
+
+def read_env(path: Path) -> dict[str, str]:
+    """Return the variables of a file of KEY=VALUE lines; quotes around a value are dropped."""
+    values = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        found = re.fullmatch(r"\s*(?:export )?(?:([A-Za-z_][A-Za-z0-9_]*)=(.*)|#.*|)", line)
+        if found is None:
+            raise Failure(f"line {number} of {path} is neither KEY=VALUE nor a comment", "Correct it.")
+        if found[1]:
+            values[found[1]] = _unquoted(found[2].strip())
+    return values
+
+
+def _unquoted(value: str) -> str:
+    if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]:
+        return value[1:-1]
+    return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
+
+
+def write_env(folder: Path) -> bool:
+    """Write `.env` with passwords of its own, for its owner only; return False where there is one already.
+
+    The lines are those of `.env.example`; the passwords of PostgreSQL get values.
+    """
+    if (folder / ".env").exists():
+        return False
+    text = (FOLDER / ".env.example").read_text(encoding="utf-8")
+    lines = [f"{line}{secrets.token_urlsafe(24)}" if line[:-1] in GENERATED else line for line in text.splitlines()]
+    write_private(folder / ".env", "\n".join([*lines, ""]))
+    return True
+
+
+def _check_passwords(values: Mapping[str, str], path: Path) -> None:
+    for name in GENERATED:
+        if not values[name]:
+            raise Failure(f"{path} has no {name}", "Write one; letters and digits will do.")
+    for name in SECRET:
+        if not values[name].isprintable() or not values[name].isascii():
+            raise Failure(f"{name} in {path} has a character that is not printable ASCII", "Choose another.")
+
+
+def _checked(values: dict[str, str], path: Path, offset: int) -> dict[str, str]:
+    for name in _NAMES:
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", values[name]):
+            raise Failure(f"{name} in {path} may have small letters, digits and underscores only")
+    moved = dict(values)
+    for service in SERVICES.values():
+        name = service.port_variable
+        try:
+            host, port = _address(values, service)
+        except ValueError:
+            raise Failure(f"{name} in {path} has no port in it: {values[name]!r}") from None
+        if not host or not 0 < port + offset <= _HIGHEST:
+            raise Failure(f"{name} in {path}, moved by {offset}, is no address of a server: {values[name]!r}")
+        if offset:
+            moved[name] = f"http://{host}:{port + offset}" if service.protocol == "http" else str(port + offset)
+    return moved
+
+
+def remembered(folder: Path) -> dict[str, str]:
+    """Return what the last `up` noted; nothing where the folder was copied from elsewhere."""
+    path = folder / "data" / "run" / "state.json"
+    try:
+        state: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return state if state.get("home") == str(folder) else {}
+
+
+def remember(home: Home, **facts: str) -> None:
+    """Note something for later commands."""
+    write_private(home.run / "state.json", json.dumps({"home": str(home.folder), **remembered(home.folder), **facts}))
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replace a file that only its owner may read."""
+    new = path.with_name(f".{path.name}.{os.getpid()}")
+    handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
+
+
+def prepare(folder: Path, offset: int | None = None) -> Home:
+    """Make what is missing of a home, and open it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_env(folder)
+    home = open_home(folder, offset)
+    disk = os.statvfs(folder)
+    if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
+        raise Failure(
+            f"less than {_LEAST_BYTES // 1_000_000} MB are free on the disk of {folder}", "Free some, and try again."
+        )
+    for place in (home.data, home.run, home.data / "logs", home.artifacts):
+        place.mkdir(exist_ok=True)
+    home.data.chmod(0o711)
+    home.run.chmod(0o700)
+    return home
+
+
+@contextmanager
+def locked(folder: Path, patience_s: float = 180) -> Iterator[None]:
+    """Have a home to oneself: commands that change it wait for each other."""
+    handle = os.open(folder, os.O_RDONLY)
+    end = time.monotonic() + patience_s
+    try:
+        while not _lock(handle):
+            if time.monotonic() > end:
+                raise Failure(f"another command has been at work in {folder} for {patience_s:.0f} s")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
