@@ -79,7 +79,7 @@ def apply(values: Mapping[str, str]) -> Applied:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS feast.local_dev"
             " (only_row boolean PRIMARY KEY DEFAULT true CHECK (only_row),"
-            " definitions text NOT NULL, rows text NOT NULL)"
+            " definitions text NOT NULL, rows text NOT NULL, verified text)"
         )
         connection.commit()
         state = _State.now(connection)
@@ -115,6 +115,43 @@ def is_current(values: Mapping[str, str]) -> bool:
     """
     with database.connect(values) as connection, redis(values) as online:
         return bool(online.get(_STATE) == _State.now(connection).rows)
+
+
+def is_verified(values: Mapping[str, str]) -> bool:
+    """Return whether Feast's answers were found right since these rows and definitions are there.
+
+    Parameters
+    ----------
+    values : mapping
+        `POSTGRES_HOST` and the like.
+
+    Raises
+    ------
+    Failure
+        When a value is missing, or the server is not there.
+    """
+    with database.connect(values) as connection:
+        if not connection.execute("SELECT to_regclass('feast.local_dev')").fetchone()[0]:
+            return False
+        found = connection.execute("SELECT verified FROM feast.local_dev").fetchone()
+        return bool(found and found[0] == _State.now(connection).rows)
+
+
+def note_verified(values: Mapping[str, str]) -> None:
+    """Remember that Feast's answers were found right.
+
+    Parameters
+    ----------
+    values : mapping
+        `POSTGRES_HOST` and the like.
+
+    Raises
+    ------
+    Failure
+        When a value is missing, or the server is not there.
+    """
+    with database.connect(values) as connection:
+        connection.execute("UPDATE feast.local_dev SET verified = %s", (_State.now(connection).rows,))
 
 
 def store(values: Mapping[str, str]) -> Any:
