@@ -9,6 +9,8 @@ import signal
 import pytest
 from tests.commands import Outcome
 
+pytest_plugins = ["tests.servers"]
+
 SETTINGS = {"MMP_CONFIG", "APP_ENV", "MMP_TRUST", "NO_COLOR"}
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "OMP_NUM_THREADS": "1"}
 

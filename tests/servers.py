@@ -1,7 +1,8 @@
 """Real PostgreSQL, Redis and MLflow for tests: the native runner of mmp-local-dev, in a home and on ports of their own.
 
-A test asks for `postgres`, `redis` or `mlflow`; what it asks for is started once a session. Whoever ends the
-session, and however, a watcher stops the servers: it waits for the end of a pipe that only pytest holds open.
+A test asks for `postgres`, `redis`, `mlflow` or `world` (the first two with the seed data and the features); what
+it asks for is started once a session. Whoever ends the session, and however, a watcher stops the servers: it waits
+for the end of a pipe that only pytest holds open.
 """
 
 from __future__ import annotations
@@ -19,7 +20,6 @@ from pathlib import Path
 import pytest
 
 LOCAL_DEV = Path(__file__).parents[1] / "mmp-local-dev"
-NATIVE = [sys.executable, str(LOCAL_DEV / "native.py")]
 _WATCHER = """
 import shutil, subprocess, sys
 home, *down = sys.argv[1:]
@@ -93,31 +93,33 @@ class Home:
             **values,
         }
         lines = [f"{name}={value}" for name, value in self.values.items()]
+        (folder / ".env").touch(0o600)
         (folder / ".env").write_text("\n".join([*lines, ""]))
+        down = [sys.executable, str(LOCAL_DEV / "native.py"), "down", "--home", str(folder)]
         self.watcher = subprocess.Popen(
-            [sys.executable, "-c", _WATCHER, str(folder), *NATIVE, "down", "--home", str(folder)],
+            [sys.executable, "-c", _WATCHER, str(folder), *down],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # Ctrl-C is for pytest
         )
 
-    def native(self, verb, *words):
-        """Run the native runner on this home; what it cannot do fails the test that asked."""
+    def run(self, *words):
+        """Run a program of mmp-local-dev on this home; what it cannot do fails the test that asked."""
         clean = {name: value for name, value in os.environ.items() if name not in self.values}
-        done = subprocess.run(
-            [*NATIVE, verb, *words, "--home", str(self.folder)],
-            env=clean,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        command = [sys.executable, *words, "--home", str(self.folder)]
+        done = subprocess.run(command, cwd=LOCAL_DEV, env=clean, capture_output=True, text=True, check=False)
         if done.returncode:
-            pytest.fail(f"native.py {verb} {' '.join(words)}: {done.stderr or done.stdout}", pytrace=False)
+            pytest.fail(f"{' '.join(words)}: {done.stderr or done.stdout}", pytrace=False)
         return done.stdout
 
     def up(self, *services):
         """Start services, those that run already included; what is not installed is installed."""
-        self.native("up", "--only", ",".join(services), "--install")
+        self.run("native.py", "up", "--only", ",".join(services), "--install")
+
+    def fill(self):
+        """Load the seed data, register the features and materialize them."""
+        self.run("-m", "localdev.seed")
+        self.run("-m", "localdev.features")
 
     def close(self):
         """Stop everything and remove the home."""
@@ -184,3 +186,11 @@ def mlflow(infra_home):
     """An MLflow server of this session, which keeps its runs in the session's PostgreSQL."""
     infra_home.up("postgres", "mlflow")
     return infra_home.mlflow
+
+
+@pytest.fixture(scope="session")
+def world(infra_home):
+    """The home whose PostgreSQL and Redis hold the seed data and the features of mmp-local-dev."""
+    infra_home.up("postgres", "redis")
+    infra_home.fill()
+    return infra_home

@@ -1,4 +1,4 @@
-"""Real stores for tests: an SQLite directory, and MLflow servers on free ports that end with the session."""
+"""Real stores for tests: an SQLite directory, the session's MLflow server, and servers with options of their own."""
 
 from __future__ import annotations
 
@@ -93,11 +93,9 @@ def mlflow_server(directory: Path, *options: str):
 
 
 @pytest.fixture(scope="session")
-def server_url(tmp_path_factory):
-    """An MLflow server that keeps artifacts itself."""
-    directory = tmp_path_factory.mktemp("server")
-    with mlflow_server(directory, "--artifacts-destination", str(directory / "artifacts")) as url:
-        yield url
+def server_url(mlflow):
+    """The session's MLflow server, which keeps artifacts itself, and everything else in PostgreSQL."""
+    return mlflow.uri
 
 
 @dataclass

@@ -26,7 +26,7 @@ print(json.dumps({"version": provided["version"], "gaps": gaps(read(Path(sys.arg
 def contract(system: System) -> Found:
     """Compare the contract beside the project, or mmp's own, with that of the infrastructure in use."""
     if system.infra is None:
-        return Found("the local infrastructure is not in use", "skipped")
+        return Found("the config is not for the local infrastructure, or its folder is nowhere", "skipped")
     required = next((path for path in (Path(REQUIRED), CHECKOUT / REQUIRED) if path.is_file()), None)
     if required is None:
         return Found(f"no {REQUIRED} says what is required", "skipped")

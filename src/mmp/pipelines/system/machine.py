@@ -28,6 +28,7 @@ _EXTRA = re.compile(r"extra == ['\"]([\w-]+)['\"]")
 _PLATFORM = re.compile(r"sys_platform == ['\"](\w+)['\"]")
 _LOWER = re.compile(r">=\s*([\w.]+)")
 _UPPER = re.compile(r"<\s*([\w.]+)")
+_SQLITE = "sqlite:///"
 _LITTLE_ROOM = 1 << 30
 _NO_ROOM = 100 << 20
 
@@ -147,8 +148,11 @@ def _written(config: Config) -> list[Path]:
     places = [config.logging.base_path]
     if target.adapter_type == "storage" and target.enabled:
         places.append(target.config.base_path)
-    if "://" not in config.mlflow.tracking_uri:
-        places.append(config.mlflow.tracking_uri)
+    tracking = config.mlflow.tracking_uri
+    if tracking.startswith(_SQLITE):
+        places.append(str(Path(tracking.removeprefix(_SQLITE)).parent))
+    elif "://" not in tracking:
+        places.append(tracking)
     return [Path(place) for place in places if "://" not in place]
 
 
