@@ -93,6 +93,36 @@ def test_versions_meet_the_contract(infra):
     assert major["redis"] >= 7
 
 
+@pytest.mark.parametrize("name", ["postgresql", "redis", "mlflow"])
+def test_the_native_runner_starts_the_same_servers(infra, monkeypatch, name):
+    monkeypatch.syspath_prepend(str(ROOT / "mmp-local-dev"))
+    from localdev.services import ALLOWED_HOSTS, SERVICES
+
+    native, service = SERVICES[name], infra["services"][name]
+    command = " ".join(service["command"])
+    hosts = flags(service).get("allowed-hosts", "").split(",")
+    for argument in native.arguments:
+        text = argument.format(bind="0.0.0.0", port=native.port, hosts=",".join(hosts))
+        assert text in command.replace("--", "") or text in command, argument
+    assert name != "mlflow" or set(ALLOWED_HOSTS.split(",")) <= set(hosts)
+    assert service["ports"] == [f"127.0.0.1:{native.port}:{native.port}"]
+    assert set(service.get("depends_on", {})) == set(native.needs)
+
+
+def test_both_have_the_same_services(infra, monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "mmp-local-dev"))
+    from localdev.services import SERVICES
+
+    assert set(SERVICES) == {name for name, service in infra["services"].items() if "profiles" not in service}
+    for name in ("postgresql", "redis"):
+        version = re.search(r":(\d+)\.(\d+)", infra["services"][name]["image"])
+        assert tuple(map(int, version.groups())) >= SERVICES[name].min_version
+    pinned = re.search(
+        r"^mlflow==(.+?) ", (ROOT / "mmp-local-dev/requirements.txt").read_text(), re.MULTILINE
+    )[1]
+    assert tuple(map(int, pinned.split("."))) >= SERVICES["mlflow"].min_version
+
+
 def test_no_secret_is_on_a_command_line(infra):
     for service in infra["services"].values():
         words = yaml.safe_dump([service.get("command"), service.get("healthcheck")])
