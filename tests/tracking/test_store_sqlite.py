@@ -283,6 +283,10 @@ def test_trainings_that_start_at_once_on_a_fresh_directory_all_are_there(tmp_pat
 def test_mlflow_s_server_and_trainings_share_the_file(tmp_path):
     with mlflow_server(tmp_path / "s", "--artifacts-destination", str(tmp_path / "s" / "artifacts")) as url:
         uris = [f"sqlite:///{tmp_path}/s/server.db"] * 4 + [url] * 2
+        with stores.connect(settings(uris[0])) as first:
+            # files of an experiment that the server makes are reached through it only
+            for name in ("shared-0", "shared-1"):
+                first.experiment(name)
         workers = [in_process(TRAININGS, uri, 0, name) for name, uri in enumerate(uris)]
         with stores.connect(settings(url)) as reader:
             while any(worker.poll() is None for worker in workers):
