@@ -6,6 +6,7 @@ only while rows are fetched: a slow reader does not use up the statement's time.
 
 from __future__ import annotations
 
+import re
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mmp.data.template import Query, Scalar
 
 CONNECT_S = 5
+_REASON = re.compile(r"(?:ERROR|FATAL|failed): +(?!FATAL)(.+)")
 _CURSOR = "mmp_rows"
 _TRANSIENT_STATES = ("57P0", "08", "53300")
 _TRANSIENT_WORDS = (
@@ -173,9 +175,10 @@ def connect(where: Address, application: str) -> Any:
 
 def failure(error: Any, source: str, where: Address, statement: str = "") -> Exception:
     """Return what to raise for an error of the driver: host, port and cause, never the password."""
-    details = {name: value.decode(errors="replace") for name, value in error.details or ()}
+    # the driver gives names and texts as bytes
+    details = {bytes(name): value.decode(errors="replace") for name, value in error.details or ()}
     state = error.sqlstate or ""
-    cause = details.get("PG_DIAG_MESSAGE_PRIMARY") or _cause(str(error), where)
+    cause = details.get(b"PG_DIAG_MESSAGE_PRIMARY") or _cause(str(error), where)
     if state.startswith(_TRANSIENT_STATES) or any(words in cause.lower() for words in _TRANSIENT_WORDS):
         return TransientError(f"{where.name} does not answer: {cause}")
     if not source:
@@ -188,18 +191,16 @@ def failure(error: Any, source: str, where: Address, statement: str = "") -> Exc
             f"{source}: the query took longer than it may ({where.name}).",
             hint="Raise data_source.config.query_timeout, or ask for less.",
         )
-    position = details.get("PG_DIAG_STATEMENT_POSITION", "")
+    position = details.get(b"PG_DIAG_STATEMENT_POSITION", "")
     line = f", line {statement.count(chr(10), 0, int(position) - 1) + 1} of what was sent" if position else ""
-    hint = details.get("PG_DIAG_MESSAGE_HINT", "") or f"{where.name} refused the query; mend it."
+    hint = details.get(b"PG_DIAG_MESSAGE_HINT", "") or f"{where.name} refused the query; mend it."
     return SourceError(f"{source}: {cause}{line}.", hint=hint)
 
 
 def _cause(message: str, where: Address) -> str:
-    """Return the reason in a message of libpq's, without the address and without the password."""
-    text = message.partition("[libpq]")[2] or message
-    lines = [line.strip() for line in text.strip().splitlines() if line.strip()]
-    fatal = next((line for line in lines if "failed: " in line), lines[0] if lines else text)
-    cause = fatal.rpartition("failed: ")[2].removeprefix("FATAL:").removeprefix("ERROR:").strip().rstrip(".")
+    """Return the reason in a message of the driver's, without the address and without the password."""
+    found = _REASON.search(message)
+    cause = (found[1] if found else message.partition("[libpq]")[2] or message).strip().rstrip(".")
     secret = urlsplit(where.uri).password
     return without_credentials(cause.replace(secret, "***") if secret else cause)
 
