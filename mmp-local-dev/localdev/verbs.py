@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
 from typing import TYPE_CHECKING
 
-from localdev import dotenv, engines, environment, page, settings
+from localdev import binaries, dotenv, engines, environment, page, settings
 from localdev.failure import Failure
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _ALLOWED = "MMP_LOCAL_DEV_INSTALL"
 _TRUE = {"1", "true", "yes"}
+_LEAST_BYTES = 1_000_000
 
 
 def run(folder: Path, given: Namespace) -> int:
@@ -41,7 +43,7 @@ def up(folder: Path, given: Namespace) -> int:
         home = settings.prepare(folder, 0)
     settings.remember(home, engine=engine.name)
     python = environment.prepare(home.folder)
-    engine.up(home, install=given.install or _may_install())
+    engine.up(home, install=given.install or _may_install(home, engine))
     _step(home, python, "-m", "localdev.seed", "--home", str(home.folder))
     _step(home, python, "-m", "localdev.features", "--home", str(home.folder))
     _step(home, python, "test-integration.py", "--quick", "--home", str(home.folder))
@@ -76,7 +78,7 @@ def reset(folder: Path, given: Namespace) -> int:
     """Remove all data; .env stays, since its passwords are the user's."""
     home = settings.open_home(folder, 0)
     engine = engines.choose(home, given.engine)
-    if not given.yes and not _agreed(home):
+    if not given.yes and not _agreed(f"Remove all data and artifacts of {home.folder}?"):
         raise Failure("nothing was removed; reset --yes does not ask", code=2)
     engine.reset(home)
     _say(f"removed the data of {home.folder}; .env stays")
@@ -99,24 +101,37 @@ def _step(home: Home, python: Path, *words: str) -> None:
     lines = [line for line in done.stdout.splitlines() if line.strip()]
     if done.returncode:
         _say("\n".join(line for line in lines if not line.startswith("ok ")))
+        if shutil.disk_usage(home.artifacts).free < _LEAST_BYTES:
+            raise Failure(f"the disk of {home.artifacts} is full", "Free some, and try again.")
         what = words[1] if words[0] == "-m" else words[0]
         raise Failure(f"{what} failed; what it said is above", "The same command goes on from here.")
     _say(lines[-1] if lines else "")
 
 
-def _may_install() -> bool:
-    """Return whether the environment allows to install what is missing, as --install does."""
-    return bool({os.environ.get(_ALLOWED, "").lower(), os.environ.get("CI", "").lower()} & _TRUE)
+def _may_install(home: Home, engine: engines.Engine) -> bool:
+    """Return whether to install what is missing: as the environment says, else as whoever is there says."""
+    if {os.environ.get(_ALLOWED, "").lower(), os.environ.get("CI", "").lower()} & _TRUE:
+        return True
+    missing = _missing(home) if engine.name == "native" and sys.stdin.isatty() else []
+    return bool(missing) and _agreed(
+        f"{' and '.join(missing)} not installed. Install by the package manager?"
+    )
 
 
-def _agreed(home: Home) -> bool:
+def _missing(home: Home) -> list[str]:
+    found = []
+    for name, look in (("PostgreSQL", lambda: binaries.postgresql(home.folder)), ("Redis", binaries.redis)):
+        try:
+            look()
+        except Failure:
+            found.append(name)
+    return found
+
+
+def _agreed(question: str) -> bool:
     if not sys.stdin.isatty():
         return False
-    print(
-        f"Remove all data of {home.folder}: databases, features, runs and artifacts? [y/N] ",
-        end="",
-        file=sys.stderr,
-    )
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
 
 
