@@ -53,7 +53,7 @@ def seed(values: Mapping[str, str], until: date | None = None) -> Seeded:
     Raises
     ------
     Failure
-        When this machine makes another world than the one this version describes.
+        When the day has not come, or this machine makes another world than the one this version describes.
     """
     began = monotonic()
     with database.connect(values) as connection:
@@ -62,7 +62,9 @@ def seed(values: Mapping[str, str], until: date | None = None) -> Seeded:
         if found and (until is None or until == found):
             return Seeded(found, 0, monotonic() - began)
         database.prepare(connection, values)
-        until = until or datetime.now(UTC).date()
+        today = datetime.now(UTC).date()
+        if (until := until or today) > today:
+            raise Failure(f"the world cannot end on {until}", "What is not known yet is in no table.")
         rows = _load(connection, until)
     with database.connect(values) as connection:
         connection.autocommit = True

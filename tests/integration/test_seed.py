@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 from datetime import date
@@ -154,3 +156,21 @@ def test_the_world_ends_where_it_is_told_to(package, tables):
     assert first[0] == "1"
     assert first[9].startswith("2024-07-02T")
     assert first[9].endswith("Z")
+
+
+@pytest.mark.infra
+def test_a_run_that_was_killed_half_way_is_made_good_by_the_next(world):
+    from redis import Redis
+
+    world.run("-m", "localdev.features")
+    command = [sys.executable, "-m", "localdev.features", "--home", str(world.folder)]
+    clean = {name: value for name, value in os.environ.items() if name not in world.values}
+    with Redis.from_url(world.redis.uri) as client:
+        filled = client.dbsize()
+        client.flushall()
+        with subprocess.Popen(command, cwd=LOCAL_DEV, env=clean, stdout=subprocess.DEVNULL) as running:
+            while not client.dbsize() and running.poll() is None:
+                pass
+            running.send_signal(signal.SIGKILL)
+        assert "features: materialized" in world.run("-m", "localdev.features")
+        assert client.dbsize() == filled
