@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localdev.services import SERVICES
@@ -11,6 +13,8 @@ if TYPE_CHECKING:
 
     from localdev.engines import Engine, State
     from localdev.settings import Home
+
+PROGRAM = Path(__file__).resolve().parents[1] / "bootstrap.py"
 
 
 def data(home: Home, engine: Engine, states: Sequence[State]) -> dict[str, Any]:
@@ -33,50 +37,44 @@ def data(home: Home, engine: Engine, states: Sequence[State]) -> dict[str, Any]:
 
 def text(home: Home, engine: Engine, states: Sequence[State]) -> str:
     """Return it as lines."""
+    values = home.values
+    read = f"{values['POSTGRES_DB']} (read it as {values['POSTGRES_READER_USER']}), {values['MLFLOW_DB']}"
+    facts = {
+        "runs as": engine.about,
+        "databases": read,
+        "passwords": f"in {home.folder / '.env'}, which only you can read",
+        "artifacts": str(home.artifacts),
+    }
+    notes = [f"{state.name}: {state.note}" for state in states if state.note]
+    about = [f"{name:<11}{fact}" for name, fact in facts.items()]
+    return "\n".join([*_table(home, states), *notes, "", *about, "", "next", *_next(states)])
+
+
+def _table(home: Home, states: Sequence[State]) -> list[str]:
     rows = [("service", "address", "state", "user")]
     rows += [(s.name, _address(home, s.name), s.state, _user(home, s.name) or "-") for s in states]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    table = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+def _next(states: Sequence[State]) -> list[str]:
+    # as whoever reads this can type it, from where they are
+    program = min(str(PROGRAM), os.path.relpath(PROGRAM), key=len)
+    if not all(state.is_healthy for state in states):
+        return [f"  python {program} up"]
+    return [
+        "  mmp system-check -c configs/dev.yaml --actionable",
+        "  mmp train -c configs/dev.yaml -r RECIPE",
+        f"  python {program} status | logs | check | down",
     ]
-    table += [f"{state.name}: {state.note}" for state in states if state.note]
-    values = home.values
-    facts = [
-        ("runs as", engine.about),
-        (
-            "databases",
-            f"{values['POSTGRES_DB']} (read with {values['POSTGRES_READER_USER']}), {values['MLFLOW_DB']}",
-        ),
-        ("passwords", f"in {home.folder / '.env'}, which only you can read"),
-        ("artifacts", f"{home.artifacts}"),
-    ]
-    steps = (
-        [
-            "mmp system-check -c configs/dev.yaml --actionable",
-            "mmp train -c configs/dev.yaml -r RECIPE",
-            "python bootstrap.py status | logs | check | down",
-        ]
-        if all(state.is_healthy for state in states)
-        else ["python bootstrap.py up"]
-    )
-    lines = [
-        *table,
-        "",
-        *(f"{name:<11}{fact}" for name, fact in facts),
-        "",
-        "next",
-        *(f"  {step}" for step in steps),
-    ]
-    return "\n".join(lines)
 
 
 def _address(home: Home, name: str) -> str:
     service = SERVICES[name]
     if service.protocol == "http":
         return home.values[service.port_variable]
-    return (
-        f"{home.values[service.port_variable.replace('PORT', 'HOST')]}:{home.values[service.port_variable]}"
-    )
+    host = service.port_variable.replace("PORT", "HOST")
+    return f"{home.values[host]}:{home.values[service.port_variable]}"
 
 
 def _user(home: Home, name: str) -> str:
