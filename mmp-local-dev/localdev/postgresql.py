@@ -8,13 +8,16 @@ import shutil
 import signal
 import time
 from pathlib import Path
-from pwd import struct_passwd
+from typing import TYPE_CHECKING
 
 from localdev import binaries, processes
 from localdev.answer import Answer
 from localdev.failure import Failure
 from localdev.services import SERVICES, version_of
 from localdev.settings import FOLDER, Home, remember, remembered
+
+if TYPE_CHECKING:
+    from pwd import struct_passwd
 
 SERVICE = SERVICES["postgresql"]
 # SIGINT ends sessions and shuts down cleanly; SIGQUIT leaves the rest to the recovery of the next start.
@@ -29,7 +32,7 @@ host all all 127.0.0.1/32 scram-sha-256
 
 
 def folder(home: Home) -> Path:
-    """Return where the cluster is: in the home, or, where root's server could not read it there, elsewhere."""
+    """Return where the cluster is: in the home, or where the server of root's can read it."""
     if kept := remembered(home.folder).get("postgresql"):
         return Path(kept)
     place = home.data / "postgresql"
@@ -91,7 +94,7 @@ def _own_files(data: Path, user: struct_passwd | None) -> None:
 
 
 def _await_end_of_children(data: Path, patience_s: float = 20) -> None:
-    """Wait for what a killed server left behind: its children end by themselves, and a new server needs them gone."""
+    """Wait for the children of a killed server: they end by themselves, and a new one needs them gone."""
     end = time.monotonic() + patience_s
     while (left := _working_in(data)) and not _is_running(data):
         if time.monotonic() > end:
@@ -101,15 +104,7 @@ def _await_end_of_children(data: Path, patience_s: float = 20) -> None:
 
 
 def _working_in(data: Path) -> list[int]:
-    found = []
-    proc = Path("/proc")
-    for entry in proc.iterdir() if proc.exists() else ():
-        try:
-            if entry.name.isdigit() and (entry / "cwd").readlink() == data:
-                found.append(int(entry.name))
-        except (FileNotFoundError, PermissionError, ProcessLookupError):
-            continue
-    return found
+    return processes.working_in(data, "postgres")
 
 
 def _is_running(data: Path) -> bool:
@@ -131,7 +126,7 @@ def _drop_stale_lock(data: Path) -> None:
     (data / "postmaster.pid").unlink(missing_ok=True)
 
 
-def adopt(home: Home) -> list[int]:
+def strays(home: Home) -> list[int]:
     """Return the running server of our folder that no note knows of."""
     data = folder(home)
     pid = _locked_by(data)
@@ -139,7 +134,7 @@ def adopt(home: Home) -> list[int]:
 
 
 def _define(home: Home, programs: Path, user: struct_passwd | None) -> None:
-    """Create the roles and databases that are missing, in single-user mode: there is no door for a superuser."""
+    """Create missing roles and databases, in single-user mode: there is no door for a superuser."""
     values = home.values
     roles = (
         (values["POSTGRES_USER"], values["POSTGRES_PASSWORD"]),
@@ -147,7 +142,9 @@ def _define(home: Home, programs: Path, user: struct_passwd | None) -> None:
     )
     told = _single(home, programs, user, ["SELECT rolname FROM pg_roles", "SELECT datname FROM pg_database"])
     statements = [
-        f"CREATE ROLE {role} LOGIN PASSWORD {literal(password)}" for role, password in roles if f'"{role}"' not in told
+        f"CREATE ROLE {role} LOGIN PASSWORD {literal(password)}"
+        for role, password in roles
+        if f'"{role}"' not in told
     ]
     for database in (values["POSTGRES_DB"], values["MLFLOW_DB"]):
         if f'"{database}"' not in told:
@@ -220,7 +217,14 @@ def _reason(said: str) -> str:
 def query(home: Home, sql: str, *, reader: bool = False, database: str | None = None) -> str:
     """Run SQL with psql; the password is in psql's environment only."""
     programs = binaries.clients(home.folder)
-    command = [str(programs / "psql"), "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"]
+    command = [
+        str(programs / "psql"),
+        "--no-psqlrc",
+        "--quiet",
+        "--tuples-only",
+        "--no-align",
+        "--set=ON_ERROR_STOP=1",
+    ]
     env = client_environment(home, reader=reader, database=database)
     return processes.run([*command, "--file=-"], "psql", env=env, text=sql, patience_s=60)
 
@@ -239,7 +243,9 @@ def client_environment(home: Home, *, reader: bool = False, database: str | None
 def grant(home: Home) -> None:
     """Make the schemas, and let the reader read them."""
     for name in ("20-schemas.sql", "40-grants.sql"):
-        query(home, "SET client_min_messages = warning;\n" + (FOLDER / "sql" / name).read_text(encoding="utf-8"))
+        query(
+            home, "SET client_min_messages = warning;\n" + (FOLDER / "sql" / name).read_text(encoding="utf-8")
+        )
 
 
 def remove(home: Home) -> None:

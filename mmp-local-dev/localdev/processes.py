@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from pwd import struct_passwd
+from typing import TYPE_CHECKING, TypedDict
 
 from localdev.failure import Failure
 from localdev.settings import Home, write_private
+
+if TYPE_CHECKING:
+    import signal
+    from collections.abc import Callable, Mapping, Sequence
+    from pwd import struct_passwd
 
 MARK = "MMP_LOCAL_DEV"
 _PROC = Path("/proc/self/stat")
@@ -81,6 +84,19 @@ def marked(home: Home, service: str) -> list[int]:
     return [pid for pid in pids if is_marked(pid, home, service) and identity(pid)]
 
 
+def working_in(folder: Path, *programs: str) -> list[int]:
+    """Return the processes of some programs whose working directory is a folder."""
+    found = []
+    proc = Path("/proc")
+    for entry in proc.iterdir() if _PROC.exists() else ():
+        try:
+            if entry.name.isdigit() and (entry / "cwd").readlink() == folder:
+                found.append((int(entry.name), (entry / "comm").read_text(encoding="utf-8").strip()))
+        except (FileNotFoundError, PermissionError, ProcessLookupError):
+            continue
+    return [pid for pid, program in found if program in programs and identity(pid)]
+
+
 def record_of(home: Home, service: str) -> Process | None:
     """Return the process that was noted for a service, if it lives and was noted here."""
     try:
@@ -109,13 +125,22 @@ def start(
             **as_user(user),
         )
     process = Process(
-        child.pid, identity(child.pid) or "", mark(home, service), datetime.now(UTC).isoformat(timespec="seconds")
+        child.pid,
+        identity(child.pid) or "",
+        mark(home, service),
+        datetime.now(UTC).isoformat(timespec="seconds"),
     )
     write_private(home.run / f"{service}.json", json.dumps(asdict(process)))
     return process
 
 
-def as_user(user: struct_passwd | None) -> dict[str, object]:
+class _As(TypedDict, total=False):
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def as_user(user: struct_passwd | None) -> _As:
     """Return what `subprocess` needs to run as somebody else."""
     return {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
 
@@ -137,8 +162,12 @@ def await_answer(
 def _told(home: Home, service: str, what: str) -> Failure:
     lines = tail(home.log(service), 40)
     if any("No space left on device" in line for line in lines):
-        return Failure(f"{service} found no space left on the disk of {home.folder}", "Free some, and run `up` again.")
-    words = next((line for line in reversed(lines) if "FATAL" in line or "rror" in line), (lines or ["nothing"])[-1])
+        return Failure(
+            f"{service} found no space left on the disk of {home.folder}", "Free some, and run `up` again."
+        )
+    words = next(
+        (line for line in reversed(lines) if "FATAL" in line or "rror" in line), (lines or ["nothing"])[-1]
+    )
     return Failure(f"{service} {what}; its log says: {words.strip()}", f"The log is {home.log(service)}.")
 
 
@@ -205,6 +234,8 @@ def run(
         raise Failure(f"{what} took longer than {patience_s:.0f} s") from None
     if done.returncode:
         lines = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        words = next((line for line in lines if "rror" in line or "FATAL" in line), (lines or ["it said nothing"])[-1])
+        words = next(
+            (line for line in lines if "rror" in line or "FATAL" in line), (lines or ["it said nothing"])[-1]
+        )
         raise Failure(f"{what} failed: {words}")
     return done.stdout

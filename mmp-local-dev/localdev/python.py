@@ -30,10 +30,15 @@ def interpreter(home: Path, names: tuple[str, ...] = ("mlflow", "psycopg")) -> P
     if all(_active_version(name) == version for name, version in wanted.items()):
         return Path(sys.executable)
     for folder in (home, FOLDER):
-        if all(list((folder / ".venv").glob(f"lib/python*/site-packages/{name}-{version}.dist-info")) for name, version in wanted.items()):
+        if all(
+            list((folder / ".venv").glob(f"lib/python*/site-packages/{name}-{version}.dist-info"))
+            for name, version in wanted.items()
+        ):
             return folder / ".venv" / "bin" / "python"
     asked = ", ".join(f"{name} {version}" for name, version in wanted.items())
-    raise Failure(f"neither {sys.executable} nor {FOLDER / '.venv'} has {asked}", "Run python bootstrap.py up.")
+    raise Failure(
+        f"neither {sys.executable} nor {FOLDER / '.venv'} has {asked}", "Run python bootstrap.py up."
+    )
 
 
 def pinned() -> dict[str, str]:

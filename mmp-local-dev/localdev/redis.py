@@ -5,13 +5,16 @@ from __future__ import annotations
 import shutil
 import signal
 import socket
-from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from localdev import binaries, processes
 from localdev.answer import Answer
 from localdev.failure import Failure
 from localdev.services import SERVICES, version_of
 from localdev.settings import Home, write_private
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SERVICE = SERVICES["redis"]
 STOP = ((signal.SIGTERM, 20.0), (signal.SIGKILL, 5.0))
@@ -74,7 +77,7 @@ class Conversation:
         self.socket = socket.create_connection(home.address(SERVICE), timeout=patience_s)
         self.file = self.socket.makefile("rb")
 
-    def __enter__(self) -> Conversation:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -97,6 +100,11 @@ class Conversation:
         return self.file.read(int(head[1:]) + 2)[:-2].decode("utf-8", "replace")
 
 
+def strays(home: Home) -> list[int]:
+    """Return a server of our folder that no note knows of; Redis writes its title over its environment."""
+    return processes.working_in(folder(home), "redis-server", "valkey-server")
+
+
 def save(home: Home, target: Path) -> None:
     """Write all keys, as of now, into a file."""
     with Conversation(home, patience_s=300) as server:
@@ -113,7 +121,9 @@ def restore(home: Home, source: Path) -> None:
     log = folder(home) / "appendonlydir"
     log.mkdir(parents=True, mode=0o700)
     shutil.copyfile(source, log / "appendonly.aof.1.base.rdb")
-    (log / "appendonly.aof.manifest").write_text("file appendonly.aof.1.base.rdb seq 1 type b\n", encoding="utf-8")
+    (log / "appendonly.aof.manifest").write_text(
+        "file appendonly.aof.1.base.rdb seq 1 type b\n", encoding="utf-8"
+    )
 
 
 def remove(home: Home) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
+from typing import TYPE_CHECKING
 
 from localdev import binaries, mlflow, ports, postgresql, processes, redis, settings
-from localdev.answer import Answer
 from localdev.failure import Failure
 from localdev.services import SERVICES, Service
-from localdev.settings import Home
 
-# Each module has SERVICE, STOP, PATIENCE_S, start(home), ask(home) and remove(home).
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+    from types import ModuleType
+
+    from localdev.answer import Answer
+    from localdev.settings import Home
+
+# Each module has SERVICE, STOP, PATIENCE_S, start(home), ask(home), strays(home) and remove(home).
+# Strays are ours although no note knows of them: children of a killed parent, or what a killed `up` started.
 SERVERS: dict[str, ModuleType] = {"postgresql": postgresql, "redis": redis, "mlflow": mlflow}
 
 
@@ -24,8 +29,8 @@ class Status:
     Attributes
     ----------
     state
-        `running`: ours, and it answers. `unhealthy`: ours, and it does not. `external`: not ours, and it meets the
-        contract. `stopped`: all else; `note` names who has the port.
+        `running`: ours, and it answers. `unhealthy`: ours, and it does not. `external`: not ours, and it
+        meets the contract. `stopped`: all else; `note` names who has the port.
     since
         When ours was started, in UTC.
     """
@@ -44,7 +49,7 @@ def look(home: Home, service: Service) -> Status:
     """Return how a service is."""
     host, port = home.address(service)
     process = processes.record_of(home, service.name)
-    pids = [process.pid] if process else _strays(home, service)
+    pids = [process.pid] if process else SERVERS[service.name].strays(home)
     if pids:
         answer = ask(home, service)
         state = "unhealthy" if answer.problem else "running"
@@ -55,7 +60,7 @@ def look(home: Home, service: Service) -> Status:
     answer = ask(home, service)
     owner = ports.owner(port) if home.is_local(service) else None
     if answer.problem is None:
-        return Status(service.name, "external", host, port, owner and owner.pid, answer.version)
+        return Status(service.name, "external", host, port, owner.pid if owner else None, answer.version)
     who = f"{owner} has port {port}" if owner else f"something answers at {host}:{port}"
     return Status(service.name, "stopped", host, port, note=f"{who}: {answer.problem}")
 
@@ -66,16 +71,11 @@ def ask(home: Home, service: Service) -> Answer:
     return answer
 
 
-def _strays(home: Home, service: Service) -> list[int]:
-    """Return our processes that no note knows of: a killed parent's children, or a start that was killed."""
-    return postgresql.adopt(home) if service is postgresql.SERVICE else processes.marked(home, service.name)
-
-
 def up(
     folder: Path, services: Sequence[Service], *, offset: int | None = None, install: bool = False,
     new_passwords: bool = False,
 ) -> list[Status]:  # fmt: skip
-    """Start what does not run, wait until all answers, and return how it is. What runs already is left alone."""
+    """Start what does not run, wait until it answers, and return how all is; what runs is left alone."""
     folder.mkdir(parents=True, exist_ok=True)
     with settings.locked(folder):
         home = _prepared(folder, offset)
@@ -111,7 +111,10 @@ def _up(home: Home, service: Service, *, install: bool) -> Status:
         binaries.install(home.folder, [service.name])
     for name in service.needs:
         if (needed := look(home, SERVICES[name])).state not in {"running", "external"}:
-            raise Failure(f"{service.name} needs {name}, which is {needed.state}", f"Run `up --only {name},{service.name}`.")
+            raise Failure(
+                f"{service.name} needs {name}, which is {needed.state}",
+                f"Run `up --only {name},{service.name}`.",
+            )
     return _start(home, service)
 
 
@@ -125,7 +128,7 @@ def _start(home: Home, service: Service) -> Status:
 
 
 def _problem(home: Home, service: Service) -> str | None:
-    """Return what is wrong with a server of ours; fail where neither waiting nor starting again would help."""
+    """Return what is wrong with a server of ours; fail where neither waiting nor a restart would help."""
     problem = ask(home, service).problem
     if problem and "refuses POSTGRES" in problem:
         raise Failure(
@@ -157,10 +160,10 @@ def _stop(home: Home, service: Service) -> bool:
     if process:
         # PostgreSQL tells its children itself
         processes.stop([process.pid], steps, group=service is not postgresql.SERVICE)
-    if strays := _strays(home, service):
+    if strays := SERVERS[service.name].strays(home):
         processes.stop(strays, steps)
         found = True
-    if left := _strays(home, service):
+    if left := SERVERS[service.name].strays(home):
         raise Failure(f"{service.name} does not stop (process {left[0]})")
     if home.run.exists():
         (home.run / f"{service.name}.json").unlink(missing_ok=True)
@@ -182,5 +185,3 @@ def statuses(folder: Path) -> list[Status]:
     """Return how all services are; nothing is changed."""
     home = settings.open_home(folder)
     return [look(home, service) for service in SERVICES.values()]
-
-

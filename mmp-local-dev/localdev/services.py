@@ -101,7 +101,7 @@ def chosen(names: str | None) -> list[Service]:
 def version_of(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with: (15, 9) of `15.9 (Debian)`."""
     numbers = []
-    for part in text.split()[0].split("."):
+    for part in text.split(maxsplit=1)[0].split("."):
         if not part.isdigit():
             break
         numbers.append(int(part))

@@ -8,14 +8,17 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from localdev.failure import Failure
 from localdev.services import SERVICES, Service
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
 
 FOLDER = Path(__file__).resolve().parents[1]
 GENERATED = ("POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD")
@@ -126,7 +129,9 @@ def write_env(folder: Path) -> bool:
     if (folder / ".env").exists():
         return False
     text = (FOLDER / ".env.example").read_text(encoding="utf-8")
-    lines = [f"{line}{secrets.token_urlsafe(24)}" if line[:-1] in GENERATED else line for line in text.splitlines()]
+    lines = [
+        f"{line}{secrets.token_urlsafe(24)}" if line[:-1] in GENERATED else line for line in text.splitlines()
+    ]
     write_private(folder / ".env", "\n".join([*lines, ""]))
     return True
 
@@ -154,7 +159,9 @@ def _checked(values: dict[str, str], path: Path, offset: int) -> dict[str, str]:
         if not host or not 0 < port + offset <= _HIGHEST:
             raise Failure(f"{name} in {path}, moved by {offset}, is no address of a server: {values[name]!r}")
         if offset:
-            moved[name] = f"http://{host}:{port + offset}" if service.protocol == "http" else str(port + offset)
+            moved[name] = (
+                f"http://{host}:{port + offset}" if service.protocol == "http" else str(port + offset)
+            )
     return moved
 
 
@@ -170,7 +177,9 @@ def remembered(folder: Path) -> dict[str, str]:
 
 def remember(home: Home, **facts: str) -> None:
     """Note something for later commands."""
-    write_private(home.run / "state.json", json.dumps({"home": str(home.folder), **remembered(home.folder), **facts}))
+    write_private(
+        home.run / "state.json", json.dumps({"home": str(home.folder), **remembered(home.folder), **facts})
+    )
 
 
 def write_private(path: Path, text: str) -> None:
@@ -190,7 +199,8 @@ def prepare(folder: Path, offset: int | None = None) -> Home:
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
         raise Failure(
-            f"less than {_LEAST_BYTES // 1_000_000} MB are free on the disk of {folder}", "Free some, and try again."
+            f"less than {_LEAST_BYTES // 1_000_000} MB are free on the disk of {folder}",
+            "Free some, and try again.",
         )
     for place in (home.data, home.run, home.data / "logs", home.artifacts):
         place.mkdir(exist_ok=True)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localdev import processes
-from localdev.services import Service
-from localdev.settings import Home
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from localdev.services import Service
+    from localdev.settings import Home
 
 _LINES = 200
 
