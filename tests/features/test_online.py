@@ -32,8 +32,8 @@ TYPES = {
     "text": "STRING", "flag": "BOOL", "moment": "UNIX_TIMESTAMP",
 }  # fmt: skip
 VALUES = {
-    "whole": [2**53 + 1, -5, None, 0],
-    "small": [7, -1, 2**31 - 1, 0],
+    "whole": [2**53 + 1, -5, 7, 0],  # no null: Feast takes such a column through floats
+    "small": [7, None, 2**31 - 1, 0],
     "real": [0.1, None, -0.0, 1e-300],
     "narrow": [0.1, 1.5, None, 3e38],
     "text": ["", "Ärger 🙂", None, "x" * 300],
@@ -403,12 +403,13 @@ def test_a_store_that_trickles_is_cut_off():
 
     def trickle():
         listener.settimeout(5)
-        try:
-            connection, _ = listener.accept()
+        connection, _ = listener.accept()
+        with connection:
             while not stop.wait(0.05):
-                connection.sendall(b"+")
-        except OSError:
-            pass
+                try:
+                    connection.sendall(b"+")
+                except OSError:
+                    return
 
     thread = threading.Thread(target=trickle)
     thread.start()

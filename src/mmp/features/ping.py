@@ -63,7 +63,7 @@ def ping(store: RedisStore, *, timeout_s: float) -> str:
                 # a user of ours need not be allowed to ask
                 return ""
     except RedisError as error:
-        raise _refusal(error, f"{host}:{port}") from error
+        raise refusal(error, f"{host}:{port}") from error
 
 
 def address(store: RedisStore) -> tuple[str, int, dict[str, Any]]:
@@ -99,7 +99,8 @@ def _unquoted(value: str) -> str:
     return read if isinstance(read, str) else value
 
 
-def _refusal(error: Exception, where: str) -> FeatureStoreError:
+def refusal(error: Exception, where: str) -> FeatureStoreError:
+    """Return what redis-py's error means in a sentence, without a password."""
     text = str(error)
     if _NO_PASSWORD_SET in text:
         return FeatureStoreError(
