@@ -14,9 +14,10 @@ from mmp.modeling.columns import column_of
 from mmp.modeling.ops import OPS, PARTS
 from mmp.modeling.steps import FIT_FUNCTIONS
 from mmp.modeling.target import Target
+from mmp.modeling.training import Series
 from mmp.settings.steps import STEP_MODELS
 
-AVAILABLE = [row.type for row in STEPS.values() if not row.of_series]
+AVAILABLE = list(STEPS)
 ROWS = 60
 SUITABLE = {"numeric": "float", "categorical": "text", "datetime": "timestamp", "any": "float"}
 TARGETS = {
@@ -39,9 +40,21 @@ def fit(step, kind, target):
     """Fit a step that is given `this` on a table that has `other` like it."""
     columns = {"this": column_of(kind, cells(kind)), "other": column_of(kind, cells(kind, 1))}
     specs = [ColumnSpec(name, kind) for name in columns]
+    series = None
+    if STEPS.get(step.type) and STEPS[step.type].of_series:
+        series = Series((ColumnSpec("key", "text"),), ColumnSpec("at", "integer"))
+        columns["key"] = column_of("text", [None if n % 11 == 5 else "xyz"[n % 3] for n in range(ROWS)])
+        columns["at"] = column_of("integer", [n * 7 % 20 for n in range(ROWS)])
     rest = [STEP_MODELS["datetime_features"](type="datetime_features", columns="datetime")]
     fitted, trained = pipeline.fit(
-        [step, *rest], columns, specs, target, seed=3, dtype="float32", native_categories=True
+        [step, *rest],
+        columns,
+        specs,
+        target,
+        seed=3,
+        dtype="float32",
+        native_categories=True,
+        series=series,
     )
     return fitted, trained, columns
 

@@ -13,6 +13,7 @@ from mmp.errors import DataError
 from mmp.modeling import golden
 from mmp.modeling.baseline import describe
 from mmp.modeling.columns import coerce, column_of
+from mmp.modeling.pipeline import FittedPipeline
 from mmp.settings.steps import STEP_MODELS
 
 
@@ -20,7 +21,8 @@ class _Known:
     """As much of a bundle as drawing needs."""
 
     def __init__(self, specs, training):
-        self.inputs, self.entities = tuple(specs), ()
+        self.entities = ()
+        self.pipeline = FittedPipeline(tuple(specs), (), (), {}, "float64")
         self.baseline = {"features": {spec.name: describe(training[spec.name]) for spec in specs}}
 
 

@@ -239,29 +239,31 @@ _ROWS = (
     ),
     StepRow(
         "forward_fill",
-        "Fill missing values with the last one before, in ordered series.",
+        "Fill missing values with the last one before of the same entity, in ordered series.",
         "any",
         {"limit": _FILL_LIMIT},
         of_series=True,
     ),
     StepRow(
         "backward_fill",
-        "Fill missing values with the next one after, in ordered series.",
+        "Fill missing training values with the next one after of the same entity, in ordered series.",
         "any",
         {"limit": _FILL_LIMIT},
         of_series=True,
     ),
     StepRow(
         "interpolation",
-        "Fill missing values between two known ones, in ordered series.",
+        "Fill missing values between two known ones of the same entity, in ordered series.",
         "numeric",
         {
             "method": Parameter(
                 Literal["linear", "polynomial", "spline", "nearest", "zero"],
                 "linear",
-                "How values in between are found.",
+                "How values in between are found, by their times.",
             ),
-            "order": Parameter(int, 2, "Degree, for polynomial and spline.", 1),
+            "order": Parameter(
+                int, 2, "Degree, for polynomial and spline; lower where values are too few.", 1
+            ),
             "limit": _FILL_LIMIT,
         },
         of_series=True,

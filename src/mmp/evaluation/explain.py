@@ -63,7 +63,7 @@ class Explanation:
     Parameters
     ----------
     columns : tuple of str
-        The model's inputs.
+        The model's inputs but for keys, which are no features.
     classes : tuple of labels
         What the scores are of: the positive class, each of several classes, nothing for regression.
     unit : str
@@ -147,7 +147,7 @@ def explain(
         raise _unexplained(bundle, f"{bundle.model.engine} says: {reason}") from error
     classes, picked = _picked(bundle, parts)
     explanation = Explanation(
-        columns=tuple(spec.name for spec in bundle.inputs),
+        columns=tuple(spec.name for spec in bundle.pipeline.inputs),
         classes=classes,
         unit=unit,
         rows=rows[: len(parts)],

@@ -66,7 +66,7 @@ def importance(
     losses = {}
     try:
         before = _score(bundle, matrix, target, metric)
-        for name in (spec.name for spec in bundle.inputs):
+        for name in (spec.name for spec in bundle.pipeline.inputs):
             if time.monotonic() > until:
                 return {}
             after = _score(bundle, _shuffled(bundle, matrix, name, order), target, metric)

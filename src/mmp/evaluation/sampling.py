@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from mmp.modeling.columns import Column
+from mmp.modeling.columns import Column, column_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -49,6 +49,7 @@ def background(bundle: Bundle, n_rows: int = N_REFERENCES) -> Floats:
     columns = {
         spec.name: _drawn(spec.kind, summaries[spec.name], rng, n_rows) for spec in bundle.pipeline.inputs
     }
+    columns |= {spec.name: column_of(spec.kind, [None] * n_rows) for spec in bundle.pipeline.keys}
     return np.asarray(bundle.pipeline.matrix(columns).values)
 
 

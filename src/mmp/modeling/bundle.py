@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmp.modeling.columns import Column
     from mmp.modeling.engines.base import Model
 
     Label = int | float | bool | str
@@ -51,7 +52,8 @@ class Bundle:
     target : ColumnSpec
         The column that it predicts.
     entities : tuple of ColumnSpec
-        Keys that a request may have and that go to the output as they came.
+        Keys that a request may have, and must where the pipeline reads them; they go to the output as
+        they came.
     pipeline : FittedPipeline
         From columns to the matrix.
     model : Model
@@ -100,7 +102,7 @@ class Bundle:
     @property
     def inputs(self) -> tuple[ColumnSpec, ...]:
         """Columns that a request must have."""
-        return self.pipeline.inputs
+        return (*self.pipeline.keys, *self.pipeline.inputs)
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -138,8 +140,14 @@ class Bundle:
         ndarray of shape (n_rows, n_classes) or (n_rows,)
             Probabilities of the classes, or values.
         """
-        typed = columns.coerce(self.inputs, source, where=where)
+        typed = self.read(source, where=where)
         return answer(self.model, self.pipeline.matrix(typed), where=where)
+
+    def read(self, source: Source, *, where: str = "") -> dict[str, Column]:
+        """Read rows as the columns of `inputs`; raises what `predict` does."""
+        typed = columns.coerce(self.inputs, source, where=where)
+        _keys(self.pipeline.keys, source)  # refuses a key of which digits were lost on the way
+        return typed
 
     def _values(self, output: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any] | list[Any]]:
         if not self.classes:

@@ -18,7 +18,7 @@ from mmp.modeling.columns import coerce_value
 from mmp.modeling.state import from_json, to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     import numpy.typing as npt
@@ -80,15 +80,18 @@ def draw(
 
     None is a row of `training`. Only where nothing is known of a row but booleans, or categories
     beside which the model takes no others, and all their combinations occur in training, that
-    cannot be; such a row tells of nobody.
+    cannot be; such a row tells of nobody. A key is one that the model recalls values by and has in
+    its state anyway, or synthetic.
     """
     rng = np.random.default_rng(seed)
     summaries = bundle.baseline["features"]
-    known = {spec.name: _Known(spec, summaries[spec.name], training[spec.name]) for spec in bundle.inputs}
+    inputs = bundle.pipeline.inputs
+    known = {spec.name: _Known(spec, summaries[spec.name], training[spec.name]) for spec in inputs}
     rows = [_draw_row(known, position, rng, nulls=nulls, unseen=unseen) for position in range(N_ROWS)]
     return tuple(
         {spec.name: _synthetic_key(spec, position) for spec in bundle.entities}
-        | {spec.name: _served(spec, row[spec.name]) for spec in bundle.inputs}
+        | _recalled_keys(bundle.pipeline.keys, training, position, rng)
+        | {spec.name: _served(spec, row[spec.name]) for spec in inputs}
         for position, row in enumerate(rows)
     )
 
@@ -212,6 +215,25 @@ def _trained_on(row: Mapping[str, Value], inputs: Mapping[str, _Known]) -> bool:
         if not len(rows):
             return False
     return True
+
+
+def _recalled_keys(
+    keys: Sequence[ColumnSpec], training: Columns, position: int, rng: np.random.Generator
+) -> dict[str, Value]:
+    """Draw the key of an entity whose values the model keeps anyway; one row has a key of nobody."""
+    if not keys:
+        return {}
+    if position == _UNSEEN_ROW:
+        return {spec.name: _key_of_nobody(spec, training[spec.name]) for spec in keys}
+    row = np.array([rng.integers(len(training[keys[0].name]))])
+    return {spec.name: _served(spec, training[spec.name].take(row).to_list()[0]) for spec in keys}
+
+
+def _key_of_nobody(spec: ColumnSpec, column: Column) -> Value:
+    """Return a key that training did not have; a missing one where it had them all."""
+    known = set(column.vocabulary if column.kind == "text" else column.to_list())
+    candidates = (_synthetic_key(spec, position) for position in range(len(known) + 1))
+    return next((key for key in candidates if coerce_value(spec, key) not in known), None)
 
 
 def _served(spec: ColumnSpec, value: Value) -> Value:

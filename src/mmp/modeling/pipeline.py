@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from mmp.modeling.program import Dtype
     from mmp.modeling.steps.base import StepSettings
     from mmp.modeling.target import Target
+    from mmp.modeling.training import Series
     from mmp.modeling.values import Value
 
 
@@ -93,6 +94,8 @@ class FittedPipeline:
         Position of each categorical feature and its number of levels.
     dtype : {"float32", "float64"}
         Of the matrix.
+    keys : tuple of ColumnSpec
+        The keys of a row by which it recalls earlier values; they are no features.
     """
 
     inputs: tuple[ColumnSpec, ...]
@@ -100,6 +103,7 @@ class FittedPipeline:
     features: tuple[tuple[str, str], ...]
     categorical: Mapping[int, int]
     dtype: Dtype
+    keys: tuple[ColumnSpec, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -115,6 +119,7 @@ class FittedPipeline:
     def origins(self) -> tuple[tuple[str, ...], ...]:
         """Names of the inputs that each feature is made of, directly or through other variables."""
         made: dict[str, tuple[str, ...]] = {spec.name: (spec.name,) for spec in self.inputs}
+        made |= {spec.name: () for spec in self.keys}
         for op in self.ops:
             of = tuple(dict.fromkeys(name for source in op.sources for name in made[source]))
             made.update(dict.fromkeys(op.targets, of))
@@ -126,9 +131,9 @@ class FittedPipeline:
         Parameters
         ----------
         columns : mapping of str to Column
-            At least the inputs, as `mmp.modeling.columns.coerce` gives them.
+            At least the inputs and the keys, as `mmp.modeling.columns.coerce` gives them.
         """
-        inputs = {spec.name: columns[spec.name] for spec in self.inputs}
+        inputs = {spec.name: columns[spec.name] for spec in (*self.inputs, *self.keys)}
         values = assemble(self.ops, [variable for _, variable in self.features], inputs, self.dtype)
         return Matrix(values, self.names, self.categorical)
 
@@ -165,7 +170,8 @@ class FittedPipeline:
             plain.append(op_plain)
             arrays.update({f"{position}.{name}": array for name, array in op_arrays.items()})
         state = {
-            "inputs": [{name: getattr(spec, name) for name in ColumnSpec.__slots__} for spec in self.inputs],
+            "inputs": _plain(self.inputs),
+            "keys": _plain(self.keys),
             "ops": plain,
             "features": [list(feature) for feature in self.features],
             "categorical": [list(item) for item in self.categorical.items()],
@@ -197,10 +203,15 @@ class FittedPipeline:
             features=tuple((name, variable) for name, variable in state["features"]),
             categorical=dict(state["categorical"]),
             dtype=state["dtype"],
+            keys=tuple(ColumnSpec(**spec) for spec in state.get("keys", ())),
         )
 
 
-def fit(
+def _plain(specs: Sequence[ColumnSpec]) -> list[dict[str, Any]]:
+    return [{name: getattr(spec, name) for name in ColumnSpec.__slots__} for spec in specs]
+
+
+def fit(  # noqa: PLR0913 - what there is to know of the rows, and of the model
     steps: Sequence[StepSettings],
     columns: Columns,
     specs: Sequence[ColumnSpec],
@@ -210,6 +221,7 @@ def fit(
     dtype: Dtype,
     native_categories: bool,
     trust: Collection[str] = (),
+    series: Series | None = None,
 ) -> tuple[FittedPipeline, Matrix]:
     """Fit steps on training rows.
 
@@ -218,7 +230,7 @@ def fit(
     steps : sequence of step settings
         In the order of the recipe.
     columns : mapping of str to Column
-        The training rows' columns.
+        The training rows' columns, those of `series` among them.
     specs : sequence of ColumnSpec
         The features among them.
     target : Target
@@ -231,6 +243,8 @@ def fit(
         Whether the model takes category codes.
     trust : collection of str
         ``package.trust``: dotted types, beyond scikit-learn's, that a transformer may hold.
+    series : Series, optional
+        How the rows are ordered, for the steps that look at neighbours.
 
     Returns
     -------
@@ -250,7 +264,14 @@ def fit(
         raise DataError(
             "No feature has a value in the training rows.", hint="Look at the source and at feature_columns."
         )
-    training = Training({spec.name: columns[spec.name] for spec in inputs}, target, seed, trust=trust)
+    training = Training(
+        _named(columns, inputs),
+        target,
+        seed,
+        trust=trust,
+        series=series,
+        beside=_named(columns, series.specs if series else ()),
+    )
     for step in steps:
         training.add(fit_function(step)(step, select(step, training), training))
     categorical = _encode_the_rest(training, native=native_categories)
@@ -265,10 +286,15 @@ def fit(
         tuple(zip(training, variables, strict=True)),
         categorical,
         dtype,
+        tuple(spec for spec in (series.keys if series else ()) if spec.name in read),
     )
     findings = (*training.findings, *check_width(fitted.origins, len(training.target), dtype))
     values = assemble(training.own_ops, variables, training.leaves, dtype)
     return fitted, Matrix(values, fitted.names, categorical, training.rows, findings)
+
+
+def _named(columns: Columns, specs: Sequence[ColumnSpec]) -> dict[str, Column]:
+    return {spec.name: columns[spec.name] for spec in specs}
 
 
 def _has_values(column: Column) -> bool:

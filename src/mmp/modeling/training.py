@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmp.modeling.columns import Column, take
@@ -14,12 +15,33 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from mmp.data.table import Kind
+    from mmp.data.table import ColumnSpec, Kind
     from mmp.errors import Finding
     from mmp.modeling.columns import Columns
     from mmp.modeling.ops import Op
     from mmp.modeling.steps.base import Fitted
     from mmp.modeling.target import Target
+
+
+@dataclass(frozen=True)
+class Series:
+    """Which rows follow on each other.
+
+    Parameters
+    ----------
+    keys : tuple of ColumnSpec
+        Rows that are equal in all of these columns are one series; without any, all rows are.
+    time : ColumnSpec
+        The column that orders the rows of a series.
+    """
+
+    keys: tuple[ColumnSpec, ...]
+    time: ColumnSpec
+
+    @property
+    def specs(self) -> tuple[ColumnSpec, ...]:
+        """All of its columns."""
+        return (*self.keys, self.time)
 
 
 class Training(Mapping[str, Column]):
@@ -37,22 +59,37 @@ class Training(Mapping[str, Column]):
         Drives every random choice.
     trust : collection of str
         Dotted types, beyond scikit-learn's, that a guest may hold.
+    series : Series, optional
+        How the rows are ordered, where they are.
+    beside : mapping of str to Column
+        Columns that ops may read and that are no features: those of the series.
     """
 
-    def __init__(self, columns: Columns, target: Target, seed: int, *, trust: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        columns: Columns,
+        target: Target,
+        seed: int,
+        *,
+        trust: Collection[str] = (),
+        series: Series | None = None,
+        beside: Columns | None = None,
+    ) -> None:
         self.inputs = frozenset(columns)
-        self.leaves = dict(columns)
+        self.leaves = {**(beside or {}), **columns}
         self.target = target
         self.seed = seed
         self.trust = trust
+        self.series = series
         self.findings: list[Finding] = []
         self.rows: npt.NDArray[np.int64] | None = None
         self.variables = {name: name for name in columns}
         self.ops: list[Op] = []
         self.own_ops: list[Op] = []
-        self._names = set(columns)
-        self._taken = set(columns)
-        self._empty = take(columns, slice(0, 0))
+        self._beside = {name: name for name in beside or ()}
+        self._names = set(self.leaves)
+        self._taken = set(self.leaves)
+        self._empty = take(self.leaves, slice(0, 0))
 
     def __getitem__(self, name: str) -> Column:
         return evaluate(self.own_ops, self.variables[name], self.leaves)
@@ -98,7 +135,7 @@ class Training(Mapping[str, Column]):
         for name in op.targets:
             targets[name] = _free(name, self._taken)
             self._taken.add(targets[name])
-        own = op.renamed(self.variables, targets)
+        own = op.renamed(self._beside | self.variables, targets)
         self.ops.append(own)
         own.apply(self._empty)
         if out_of_fold.keys() >= targets.keys():

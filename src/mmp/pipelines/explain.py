@@ -9,13 +9,12 @@ import numpy as np
 
 from mmp.errors import DataError
 from mmp.evaluation.explain import explain as explain_rows
-from mmp.modeling.columns import coerce
 from mmp.pipelines.model import load_model
 from mmp.pipelines.steps import Steps
 
+if TYPE_CHECKING:
     from collections.abc import Mapping
 
-if TYPE_CHECKING:
     from mmp.data.table import Table
     from mmp.errors import Finding
     from mmp.evaluation.explain import Explanation
@@ -83,9 +82,9 @@ def explain(
     config : Config
         Where runs are.
     data : str
+        The table; it needs the model's inputs. Of more than 2,000 rows as many are drawn.
     parameters : Mapping, optional
         Values for the variables of a query.
-        The table; it needs the model's inputs. Of more than 2,000 rows as many are drawn.
     row : int, optional
         The one row to explain, from 0.
     watcher : Watcher, optional
@@ -107,7 +106,7 @@ def explain(
         note(f"{table.n_rows:,} rows from {table.source}")
     with steps("explain") as note:
         chosen = table.arrow.take(_indices(rows))
-        columns = coerce(bundle.inputs, chosen, where=table.source)
+        columns = bundle.read(chosen, where=table.source)
         explanation, findings = explain_rows(bundle, columns, rows)
         note(f"{len(explanation.rows):,} row{'' if len(explanation.rows) == 1 else 's'}")
     return Explained(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmp.modeling.bundle import Bundle
     from mmp.modeling.columns import Columns
     from mmp.modeling.target import Target
+    from mmp.pipelines.prepare import Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Note
     from mmp.settings.recipe import Recipe
@@ -43,7 +44,7 @@ class Sample:
     rows : ndarray of int64
         Their positions among the rows that have a target.
     columns : mapping of str to Column
-        Their features before the steps.
+        Their features before the steps, and the keys that these read.
     target : Target
         Their target.
     whole : Target
@@ -61,7 +62,7 @@ class Sample:
         cls,
         rows: Rows,
         parts: Mapping[str, npt.NDArray[np.int64]],
-        targets: Mapping[str, Target],
+        prepared: Prepared,
         recipe: Recipe,
     ) -> Sample:
         """Draw at most ``evaluation.explain.max_rows`` rows of the test part, or what stands in for it."""
@@ -70,8 +71,8 @@ class Sample:
         if len(positions) > most:
             rng = np.random.default_rng(recipe.evaluation.random_state)
             positions = np.sort(rng.choice(positions, most, replace=False))
-        columns = take(from_table(rows.table, rows.features), positions)
-        return cls(part, positions, columns, rows.target.take(positions), targets[part])
+        columns = take(from_table(rows.table, (*rows.features, *prepared.pipeline.keys)), positions)
+        return cls(part, positions, columns, rows.target.take(positions), prepared.targets[part])
 
 
 def show(

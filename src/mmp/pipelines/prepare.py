@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmp.catalog.steps import STEPS
 from mmp.data.split import split
 from mmp.modeling import pipeline
 from mmp.modeling.build import default_steps
 from mmp.modeling.columns import from_table, take
+from mmp.modeling.training import Series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from mmp.modeling.target import Target
     from mmp.pipelines.rows import Rows
     from mmp.settings.recipe import Recipe
+    from mmp.settings.steps import Step
 
     Parts = Mapping[str, npt.NDArray[np.int64]]
 
@@ -37,7 +40,7 @@ class Prepared:
     pipeline : FittedPipeline
         From columns to the matrix.
     training : Columns
-        The training rows before the steps.
+        The training rows before the steps, with the keys and times of series where steps read them.
     matrices, targets : mapping of str to Matrix, Target
         By part.
     """
@@ -91,10 +94,11 @@ def prepare(rows: Rows, parts: Parts, recipe: Recipe, row: ModelRow) -> Prepared
     DataError, SettingsError
         Where a step does not fit its columns.
     """
-    columns = from_table(rows.table, rows.features)
+    steps = recipe.preprocessor.steps if recipe.preprocessor else None
+    series = _series(rows, recipe, steps or ())
+    columns = from_table(rows.table, (*rows.features, *(series.specs if series else ())))
     training = take(columns, parts["train"])
     targets = {name: rows.target.take(positions) for name, positions in parts.items()}
-    steps = recipe.preprocessor.steps if recipe.preprocessor else None
     if steps is None:
         steps = default_steps(rows.features, training, model=row)
     fitted, matrix = pipeline.fit(
@@ -106,8 +110,18 @@ def prepare(rows: Rows, parts: Parts, recipe: Recipe, row: ModelRow) -> Prepared
         dtype=row.matrix_dtype,
         native_categories=row.native_categories,
         trust=recipe.package.trust,
+        series=series,
     )
     if matrix.rows is not None:
         targets["train"] = targets["train"].take(matrix.rows)
     others = {name: fitted.matrix(take(columns, part)) for name, part in parts.items() if name != "train"}
     return Prepared(steps, fitted, training, {"train": matrix, **others}, targets)
+
+
+def _series(rows: Rows, recipe: Recipe, steps: Sequence[Step]) -> Series | None:
+    """Return how the rows are ordered, where a step asks for it."""
+    time = recipe.data.data_interface.timestamp_column
+    is_asked = any(step.type in STEPS and STEPS[step.type].of_series for step in steps)
+    if time is None or not (recipe.data.is_ordered and is_asked):
+        return None
+    return Series(rows.entities, rows.table.spec(time))

@@ -153,7 +153,7 @@ def train(
             findings.add(prepared.matrices["train"].findings)
             active.log_params(record.chosen_steps(what, prepared.steps))
             note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
-            sample = Sample.of(rows, parts, prepared.targets, what)
+            sample = Sample.of(rows, parts, prepared, what)
         # the fit needs the memory more than anybody the table
         del table
         rows = rows.without_table()

@@ -400,7 +400,7 @@ def _steps(recipe: Recipe) -> _Issues:
     steps = (recipe.preprocessor.steps if recipe.preprocessor else None) or ()
     claimed = {name: role for role, name in _claimed(recipe)}
     for step in steps:
-        yield from _one_step(step, recipe.task_choice)
+        yield from _one_step(step, recipe)
         for name in _names(step):
             if name in claimed:
                 message = f"{name!r} is the {claimed[name]} column, and no step may touch it"
@@ -413,7 +413,7 @@ def _steps(recipe: Recipe) -> _Issues:
             yield _Issue("steps", "warn", ("preprocessor", "steps", step.position), message)
 
 
-def _one_step(step: Step, task: str) -> _Issues:
+def _one_step(step: Step, recipe: Recipe) -> _Issues:
     place = ("preprocessor", "steps", step.position)
     row = STEPS.get(step.type)
     if row is None:
@@ -422,10 +422,11 @@ def _one_step(step: Step, task: str) -> _Issues:
             package = step.type.partition(".")[0]
             line = f". {install_line(package)}" if "not installed" in wrong else ""
             yield _Issue("steps", "error", (*place, "type"), f"there is no step {step.type!r}: {wrong}{line}")
-    elif row.of_series and task != "timeseries":
+    elif row.of_series and not recipe.data.is_ordered:
         message = (
-            f"{step.type} is not available in {task}: it is for ordered series, and here a row's answer may "
-            "not depend on its neighbours; use simple_imputer or constant_fill"
+            f"{step.type} is not available but for ordered series; write "
+            "data.data_interface.timestamp_column and data.split.strategy: temporal, or use simple_imputer "
+            "or constant_fill"
         )
         yield _Issue("steps", "error", (*place, "type"), message)
     for name, (lowest, highest) in _RANGES.items():

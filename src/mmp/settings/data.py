@@ -136,3 +136,8 @@ class Data(Section):
 
     checks: Mapping[str, Literal["error", "warn", "off"]] = Field(default_factory=dict)
     """How strict each leakage or quality check is."""
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether the rows are ordered series, in which a row may be filled from those before it."""
+        return self.data_interface.timestamp_column is not None and self.split.strategy == "temporal"

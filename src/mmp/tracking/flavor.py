@@ -87,7 +87,7 @@ def _load_pyfunc(path: str) -> PyfuncWrapper:
 
 
 def _predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
-    wanted = [spec.name for spec in (*bundle.entities, *bundle.inputs)]
+    wanted = dict.fromkeys(spec.name for spec in (*bundle.entities, *bundle.inputs))
     for name in wanted:
         if list(frame.columns).count(name) > 1:
             raise DataError(

@@ -42,7 +42,7 @@ def write(bundle: Bundle, folder: Path, *, run_id: str, libraries: tuple[str, ..
         What the model's engine needs, by the names of `environment.KNOWN`.
     """
     pins = requirements(libraries)
-    columns = [spec.name for spec in (*bundle.entities, *bundle.inputs)]
+    columns = [spec.name for spec in (*bundle.entities, *bundle.pipeline.inputs)]
     rows = [[row[name] for name in columns] for row in bundle.examples[:_N_EXAMPLES]]
     example = {"columns": columns, "data": rows}
     texts = {
@@ -61,10 +61,10 @@ def write(bundle: Bundle, folder: Path, *, run_id: str, libraries: tuple[str, ..
 def signature(bundle: Bundle) -> dict[str, str | None]:
     """Return a model's MLflow signature: request inputs, and the one table of predictions.
 
-    Entity keys are optional: a model without a feature store does not need them, it echoes them.
+    Entity keys are optional where the pipeline does not read them: the model echoes them.
     """
-    inputs = [_column(spec, required=False) for spec in bundle.entities]
-    inputs += [_column(spec, required=True) for spec in bundle.inputs]
+    inputs = [_column(spec, required=spec in bundle.pipeline.keys) for spec in bundle.entities]
+    inputs += [_column(spec, required=True) for spec in bundle.pipeline.inputs]
     outputs = [_column(spec, required=False) for spec in bundle.entities]
     types = dict.fromkeys(bundle.output_names, "double")
     if bundle.classes:

@@ -21,6 +21,9 @@ op           makes                                             of a missing valu
 `Expand`     a 0/1 column for each category                    1 in its own, or all 0
 `DatePart`   a part of a timestamp, in UTC                     missing
 `Trees`      the numbers of the leaf that each tree leads to   goes the way of each node
+`Pair`       the position of a pair among known ones           missing
+`Recall`     the value kept for a series where one is missing  the value, if there is one
+`Same`       the value itself                                  missing
 `Guest`      what a scikit-learn transformer makes             what that makes of it
 ============ ================================================= ==========================
 """
@@ -35,6 +38,7 @@ from mmp.modeling.ops.categories import Category, Expand, Lookup
 from mmp.modeling.ops.dates import PARTS, DatePart, date_part
 from mmp.modeling.ops.guest import SKOPS, Guest
 from mmp.modeling.ops.numbers import Affine, Bin, Clip, Fill, Indicator, Product
+from mmp.modeling.ops.series import Pair, Recall, Same
 from mmp.modeling.ops.trees import Trees
 
 if TYPE_CHECKING:
@@ -57,9 +61,12 @@ __all__ = [
     "Indicator",
     "Lookup",
     "Op",
+    "Pair",
     "Product",
+    "Recall",
     "Row",
     "RowFunction",
+    "Same",
     "State",
     "Trees",
     "date_part",
@@ -67,7 +74,8 @@ __all__ = [
 ]
 
 _ALL: tuple[type[Op], ...] = (
-    Fill, Indicator, Affine, Clip, Bin, Product, Lookup, Expand, DatePart, Trees, Guest,
+    Fill, Indicator, Affine, Clip, Bin, Product, Lookup, Expand, DatePart, Trees, Pair, Recall, Same,
+    Guest,
 )  # fmt: skip
 
 OPS: dict[str, type[Op]] = {op.name: op for op in _ALL}

@@ -22,6 +22,7 @@ from mmp.modeling.steps.guest import guest
 from mmp.modeling.steps.impute import constant_fill, simple_imputer
 from mmp.modeling.steps.scale import min_max_scaler, robust_scaler, standard_scaler
 from mmp.modeling.steps.select import select
+from mmp.modeling.steps.series import backward_fill, forward_fill, interpolation
 from mmp.modeling.steps.target import catboost_encoder, target_encoder
 from mmp.modeling.steps.trees import tree_based_feature_generator
 
@@ -50,6 +51,9 @@ FIT_FUNCTIONS: dict[str, FitFunction] = {
     "polynomial_features": polynomial_features,
     "tree_based_feature_generator": tree_based_feature_generator,
     "drop_missing": drop_missing,
+    "forward_fill": forward_fill,
+    "backward_fill": backward_fill,
+    "interpolation": interpolation,
 }
 """Step type to the function that fits it."""
 
