@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from localdev.failure import Failure
@@ -100,9 +101,5 @@ def chosen(names: str | None) -> list[Service]:
 
 def version_of(text: str) -> tuple[int, ...]:
     """Return the numbers that a version begins with: (15, 9) of `15.9 (Debian)`."""
-    numbers = []
-    for part in text.split(maxsplit=1)[0].split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
