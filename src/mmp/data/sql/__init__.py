@@ -143,8 +143,7 @@ def stream(query: Query, database: Database, *, application: str = "mmp") -> Row
     MissingExtraError
         Its driver is not installed.
     """
-    where = address(database.connection_uri.get_secret_value())
-    return Rows(query, where, Options(database.query_timeout, application))
+    return _rows(query, database, application, is_prompt=False)
 
 
 def read(
@@ -175,7 +174,7 @@ def read(
     MissingColumnsError
         Where `columns` names some that are not there.
     """
-    with stream(query, database, application=application) as rows:
+    with _rows(query, database, application, is_prompt=True) as rows:
         refuse_bad_names(rows.schema.names, query.source)
         names = list(rows.schema.names if columns is None else columns)
         require(names, rows.schema.names, query.source)
@@ -187,6 +186,11 @@ def read(
         raise SourceError(f"{query.source} has no rows.", hint="Look at the conditions of the query.")
     # each column is freed as soon as it is read
     return Table.of([normalise(name, pa.chunked_array(parts.pop(name))) for name in names], query.source)
+
+
+def _rows(query: Query, database: Database, application: str, *, is_prompt: bool) -> Rows:
+    where = address(database.connection_uri.get_secret_value())
+    return Rows(query, where, Options(database.query_timeout, application, is_prompt))
 
 
 def _compact(column: pa.Array) -> pa.Array:

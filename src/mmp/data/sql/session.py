@@ -49,10 +49,13 @@ class Options:
         Seconds that the database may work.
     application : str
         What the database calls us.
+    is_prompt : bool
+        Whether the rows are taken as fast as they come.
     """
 
     timeout_s: int
     application: str
+    is_prompt: bool = False
 
 
 def next_rows(batch: pa.RecordBatch) -> int:
