@@ -295,3 +295,17 @@ def test_what_cannot_be_ordered_or_interpolated_is_refused():
     table = {"at": [1, 2], "float": [1.0, None], "text": ["a", None]}
     with pytest.raises(DataError, match="interpolation cannot take the text column 'text'"):
         fit([step("interpolation", columns=("text",))], table, "none")
+
+
+@pytest.mark.parametrize("method", ["linear", "nearest", "zero", "polynomial", "spline"])
+def test_between_two_values_of_one_time_is_one_of_them(method):
+    table = {"at": [5, 5, 5], "float": [1.0, None, 2.0]}
+    _, trained = fit([step("interpolation", method=method)], table, "none")
+    assert trained.values[1, 0] in {1, 2}
+
+
+def test_rows_without_a_key_are_left_as_they_are():
+    table = {"at": [1, 2, 3], "user": [None] * 3, "float": [1.0, None, 2.0], "text": ["a", None, "b"]}
+    fitted, trained = fit([step("forward_fill")], table, "text")
+    same(trained.values, [[1, 0], [np.nan, np.nan], [2, 1]])
+    assert np.isnan(fitted.row({"user": "a", "float": None, "text": None})).all()
