@@ -99,18 +99,13 @@ def fill_history(history: History, first: datetime, last: datetime) -> str:
     """
     keys = [f"k{n}" for n, _ in enumerate(history.view.keys)]
     values = [f"f{n}" for n, _ in enumerate(history.view.features)]
-    typed = [
-        f"{column}::{SQL_TYPES[key.value_type]} AS k{n}"
-        for n, (key, column) in enumerate(zip(history.view.keys, history.source_keys, strict=True))
-    ]
     same = " AND ".join(f"s.{mine} = typed.k{n}" for n, mine in enumerate(history.spine_keys))
     wins = _listed(*keys, "moment", "created", *_ties(history, "NULLS FIRST"))
     return (
         f"INSERT INTO {history.table} "  # noqa: S608 - names are quoted
         f"SELECT row_number() OVER (ORDER BY {wins}), "
         f"{_listed(*keys, 'moment', 'greatest(moment, created)', *values)} "
-        f"FROM (SELECT {_listed(*typed, f'{history.moment} AS moment', f'{history.created} AS created')}, "
-        f"{_listed(*_values(history))} FROM {history.source} AS h) AS typed "
+        f"FROM ({_typed(history)}) AS typed "
         f"WHERE moment <= {_instant(last)} AND created <= {_instant(last)}"
         f"{_held(history, 'moment', _instant(first))} "
         f"AND EXISTS (SELECT 1 FROM {SPINE} AS s WHERE {same})"
@@ -123,7 +118,8 @@ def merge(history: History) -> str:
     values = [f"h.f{n}" for n, _ in enumerate(history.view.features)]
     timeline = (
         f"SELECT {theirs}, known AS asked, number, CAST(NULL AS int8) AS place FROM {history.table} "  # noqa: S608
-        f"UNION ALL SELECT {mine}, asked, CAST(NULL AS int8), place FROM {SPINE} WHERE {_present(history)}"
+        f"UNION ALL SELECT {mine}, asked, CAST(NULL AS int8), place FROM {SPINE} "
+        f"WHERE {_filled(history.spine_keys)}"
     )
     return (
         f"SELECT {_listed('seen.place', 'h.known', *values)} "  # noqa: S608
@@ -160,7 +156,7 @@ def lookup(history: History, *, is_unique: bool) -> str:
     return (
         f"SELECT {_listed('s.place', 'v.known', *values)} "  # noqa: S608
         # neighbours in the index one after the other
-        f"FROM (SELECT * FROM {SPINE} WHERE {_present(history)} "
+        f"FROM (SELECT * FROM {SPINE} WHERE {_filled(history.spine_keys)} "
         f"ORDER BY {_listed(*history.spine_keys, 'asked')}) AS s "
         f"CROSS JOIN LATERAL (SELECT {_listed(known, *_values(history))} FROM {history.source} AS h "
         f"WHERE {same} AND {event} <= s.asked AND {order[1]} <= s.asked{_held(history, event, 's.asked')} "
@@ -184,8 +180,8 @@ def _ties(history: History, order: str, *, from_source: bool = False) -> list[st
     return ties
 
 
-def _present(history: History) -> str:
-    return " AND ".join(f"{key} IS NOT NULL" for key in history.spine_keys)
+def _filled(columns: Sequence[str]) -> str:
+    return " AND ".join(f"{column} IS NOT NULL" for column in columns)
 
 
 def _held(history: History, moment: str, asked: str) -> str:
@@ -202,3 +198,43 @@ def _instant(moment: datetime) -> str:
 
 def _listed(*columns: str) -> str:
     return ", ".join(columns)
+
+
+def latest(history: History, until: datetime, since: datetime | None) -> str:
+    """Return the query of the values that hold at a moment, of each entity about which something came since.
+
+    Its columns are the keys, ``moment``, ``created`` and the features.
+
+    Parameters
+    ----------
+    history : History
+        The view and its source.
+    until : datetime
+        The moment; what was not known by then is not there.
+    since : datetime or None
+        An entity is left out where nothing became known after it.
+    """
+    keys = [f"k{n}" for n, _ in enumerate(history.view.keys)]
+    values = [f"f{n}" for n, _ in enumerate(history.view.features)]
+    wins = _listed("moment DESC", "created DESC", *_ties(history, "DESC NULLS LAST"))
+    ranked = (
+        f"SELECT *, row_number() OVER (PARTITION BY {_listed(*keys)} ORDER BY {wins}) AS place, "  # noqa: S608
+        f"max(greatest(moment, created)) OVER (PARTITION BY {_listed(*keys)}) AS known "
+        f"FROM ({_typed(history)}) AS typed "
+        f"WHERE moment <= {_instant(until)} AND created <= {_instant(until)}"
+        f"{_held(history, 'moment', _instant(until))} AND {_filled(keys)}"
+    )
+    news = "" if since is None else f" AND known > {_instant(since)}"
+    return (
+        f"SELECT {_listed(*keys, 'moment', 'created', *values)} "  # noqa: S608
+        f"FROM ({ranked}) AS ranked WHERE place = 1{news}"
+    )
+
+
+def _typed(history: History) -> str:
+    keys = [
+        f"{column}::{SQL_TYPES[key.value_type]} AS k{n}"
+        for n, (key, column) in enumerate(zip(history.view.keys, history.source_keys, strict=True))
+    ]
+    clocks = [f"{history.moment} AS moment", f"{history.created} AS created"]
+    return f"SELECT {_listed(*keys, *clocks, *_values(history))} FROM {history.source} AS h"  # noqa: S608
