@@ -32,6 +32,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
     Singles = npt.NDArray[np.float32]
     Positions = npt.NDArray[np.intp]
 
-_CELLS: Final = 300_000  # of one array of a tree: what stays in the cache
-_FEWEST, _MOST = 32, 1024  # rows of a block
+_CELLS: Final = 800_000  # of two arrays of a tree: more leave the cache, fewer leave each call little to do
+_FEWEST, _MOST = 32, 2048  # rows of a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +91,32 @@ class _Level:
 
 
 @dataclass(frozen=True, eq=False)
+class _Sums:
+    """Splits summed by feature: those of most splits first, the n-th splits of all side by side.
+
+    Not as a matrix product, for which BLAS would wake its threads at every tree.
+    """
+
+    features: Positions
+    splits: tuple[Positions, ...]
+
+    @classmethod
+    def of(cls, feature: Positions) -> _Sums:
+        order = np.argsort(feature, kind="stable")
+        features, starts, counts = np.unique(feature[order], return_index=True, return_counts=True)
+        most = np.argsort(-counts, kind="stable")
+        features, starts, counts = features[most], starts[most], counts[most]
+        return cls(features, tuple(order[starts[counts > nth] + nth] for nth in range(counts[0])))
+
+    def add(self, numbers: Singles, into: Floats) -> None:
+        first, *others = self.splits
+        sums = numbers[first]
+        for splits in others:
+            sums[: len(splits)] += numbers[splits]
+        into[self.features] += sums
+
+
+@dataclass(frozen=True, eq=False)
 class _Plan:
     """The splits of a tree, level by level.
 
@@ -102,9 +129,9 @@ class _Plan:
     missing_left: npt.NDArray[np.bool_]
     levels: tuple[_Level, ...]
     above: tuple[tuple[Positions, Positions, npt.NDArray[np.bool_]], ...]
-    difference: Singles
-    right: Singles
-    by_feature: tuple[Positions, Positions]
+    left_leaf: Singles
+    right_leaf: Singles
+    by_feature: _Sums
     # of p: as a line in b where the conditions above hold, and where they do not; of the part: its factor
     known: Singles
     unknown: Singles
@@ -128,43 +155,47 @@ class _Plan:
         points, weights = _points(depth)
         whole = points + (1 - points) * fulfilled[:, None]
         values = (np.where(tree.left[child] < 0, tree.value[child], 0) for child in (left, right))
-        on_left, on_right = values
-        order = np.argsort(feature, kind="stable")
+        left_leaf, right_leaf = map(_singles, (leaf[:, None] for leaf in values))
         return cls(
             feature=feature,
             threshold=tree.threshold[nodes][:, None],
             missing_left=tree.missing_left[nodes][:, None],
             levels=tuple(_level(level, parents, is_left) for level in starts),
             above=tuple(above),
-            difference=_singles((on_left - on_right)[:, None]),
-            right=_singles(on_right[:, None]),
-            by_feature=(order, np.flatnonzero(np.diff(feature[order], prepend=-1))),
+            left_leaf=left_leaf,
+            right_leaf=right_leaf,
+            by_feature=_Sums.of(feature),
             known=_singles(points / whole),
             unknown=_singles((1 - points) * (fulfilled * share)[:, None] / whole),
             share=_singles(share[:, None]),
             factor=_singles(weights / ((1 - points) * whole)),
         )
 
-    def add_parts(self, columns: Singles, into: Floats) -> None:
-        """Add the parts, of shape (n_features, n_rows), for the columns of some rows."""
+    def add_parts(self, columns: Singles, into: Floats, room: Singles) -> None:
+        """Add the parts, of shape (n_features, n_rows), for the columns of some rows.
+
+        `room` has four arrays of a number for each split, point and row, or more.
+        """
         goes_left = self._goes_left(columns)
         left = goes_left.astype(np.float32)[:, None]
-        shares = left * self.known
+        shape = (len(left), self.known.shape[1], left.shape[2])
+        shares, differences, arriving, spare = (
+            flat[: shape[0] * shape[1] * shape[2]].reshape(shape) for flat in room
+        )
+        np.multiply(left, self.known, out=shares)
         shares += self.unknown
         fulfils = self._fulfils(goes_left)
         for again, holds in fulfils:
-            shares[again] = np.where(holds[:, None], shares[again], self.share[again])
-        parts = self._differences(shares)
-        parts *= self._arriving(shares)
+            for place, held in zip(again.tolist(), holds, strict=True):
+                np.copyto(shares[place], self.share[place], where=~held)
+        self._differ(shares, differences, on_right=arriving, says=spare)
+        self._arrive(shares, arriving, spare)
         np.subtract(left, shares, out=shares)
         shares *= self.factor
-        parts *= shares
-        total = parts.sum(axis=1)
+        total = np.einsum("spr,spr,spr->sr", shares, differences, arriving)
         for again, holds in fulfils:
             total[again] *= holds
-        # not as a matrix product: BLAS would wake its threads for every tree
-        order, starts = self.by_feature
-        into[self.feature[order[starts]]] += np.add.reduceat(total[order], starts, axis=0)
+        self.by_feature.add(total, into)
 
     def _goes_left(self, columns: Singles) -> npt.NDArray[np.bool_]:
         values = columns[self.feature]
@@ -183,31 +214,26 @@ class _Plan:
             fulfils.append((again, holds))
         return fulfils
 
-    def _differences(self, shares: Singles) -> Singles:
-        """Walk up: return what the tree says on the left of each split, less what it says on the right."""
-        differences, says = np.empty_like(shares), np.empty_like(shares)
-        below: _Level | None = None
+    def _differ(self, shares: Singles, differences: Singles, *, on_right: Singles, says: Singles) -> None:
+        """Walk up: tell what the tree says on the left of each split, less what it says on the right."""
+        differences[:], on_right[:] = self.left_leaf, self.right_leaf
         for level in reversed(self.levels):
             own = level.splits
-            differences[own], says[own] = self.difference[own], self.right[own]
-            if below is not None:
-                differences[below.above_left] += says[below.on_left]
-                from_right = says[below.on_right]
-                differences[below.above_right] -= from_right
-                says[below.above_right] += from_right
-            says[own] += shares[own] * differences[own]
-            below = level
-        return differences
+            differences[own] -= on_right[own]
+            np.multiply(shares[own], differences[own], out=says[own])
+            says[own] += on_right[own]
+            differences[level.above_left] = says[level.on_left]
+            on_right[level.above_right] = says[level.on_right]
 
-    def _arriving(self, shares: Singles) -> Singles:
-        """Walk down: return the share of the row that comes to each split."""
-        arriving = np.empty_like(shares)
+    def _arrive(self, shares: Singles, arriving: Singles, spare: Singles) -> None:
+        """Walk down: tell the share of the row that comes to each split."""
         arriving[0] = 1
-        for level in self.levels[1:]:
-            arriving[level.on_left] = arriving[level.above_left] * shares[level.above_left]
-            there = arriving[level.above_right]
-            arriving[level.on_right] = there - there * shares[level.above_right]
-        return arriving
+        for level, below in pairwise(self.levels):
+            own = level.splits
+            np.multiply(arriving[own], shares[own], out=spare[own])
+            np.take(spare, below.above_left, axis=0, out=arriving[below.on_left], mode="clip")
+            np.subtract(arriving[own], spare[own], out=spare[own])
+            np.take(spare, below.above_right, axis=0, out=arriving[below.on_right], mode="clip")
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,11 +279,14 @@ class Forest:
         parts = np.zeros((self.n_scores, n_features, n_rows))
         largest = max((plan.known.size + plan.unknown.size for plan in self.plans), default=1)
         block = max(_FEWEST, min(_MOST, _CELLS // largest))
+        # once for all trees: fresh memory costs more than what is computed in it
+        widest = max((len(plan.feature) * plan.known.shape[1] for plan in self.plans), default=0)
+        room = np.empty((4, widest * min(block, n_rows)), np.float32)
         for start in range(0, n_rows, block):
             rows = slice(start, start + block)
             columns = np.ascontiguousarray(values[rows].T, np.float32)
             for plan, score in zip(self.plans, self.scores, strict=True):
-                plan.add_parts(columns, parts[score, :, rows])
+                plan.add_parts(columns, parts[score, :, rows], room)
         return parts.transpose(2, 0, 1)
 
 
