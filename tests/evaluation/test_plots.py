@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -140,11 +141,41 @@ def test_importance_is_drawn(tmp_path):
     losses = {f"column {place}": 0.1 - place / 100 for place in range(30)}
     figure = features.importance(losses, metric="roc_auc", split="test")
     (axes,) = figure.axes
-    assert [label.get_text() for label in axes.get_yticklabels()] == [
-        f"column {place}" for place in range(20)
-    ]
+    names = [text.get_text() for text in axes.texts]
+    assert names == [*(f"column {place}" for place in range(20)), "and 10 weaker"]
     assert axes.get_xlabel() == "what roc_auc loses when the column is shuffled"
     check(drawn([("importance", figure)], tmp_path)["importance"])
+
+
+def test_bars_are_as_long_as_their_numbers():
+    figure = features.importance({"up": 0.5, "none": 0.0, "down": -0.25}, metric="roc_auc", split="test")
+    drawn_to = {}
+    for patch in figure.axes[0].patches:
+        ends, edges, _ = patch.get_data()
+        for row, end in enumerate(ends[::2]):
+            if end:
+                assert edges[2 * row : 2 * row + 2].tolist() == pytest.approx([row - 0.35, row + 0.35])
+                drawn_to[row] = end
+    assert drawn_to == {0: 0.5, 2: -0.25}
+
+
+def test_help_texts_are_left_out_of_processes_of_our_own_only():
+    program = (
+        "import sys; from mmp.modeling import lean; lean.enable() if sys.argv[1] == 'ours' else None\n"
+        "import mmp.evaluation.plots.canvas, matplotlib.artist, matplotlib.lines\n"
+        "print('Properties:\\n    a' in matplotlib.lines.Line2D.set.__doc__, matplotlib.artist.kwdoc.__name__)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "MMP_LEAN_IMPORTS"}
+    for whose, expected in (("ours", "False kwdoc"), ("theirs", "True kwdoc")):
+        command = [sys.executable, "-c", program, whose]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        assert done.stdout.strip() == expected
+
+
+def test_files_have_the_pixels_that_were_drawn(tmp_path):
+    figure = classes.roc(judged(["no", "yes"], positive=1))
+    image = drawn([("roc", figure)], tmp_path)["roc"]
+    assert (np.asarray(image) == np.asarray(figure.canvas.buffer_rgba())[..., :3]).all()
 
 
 def test_equal_figures_are_equal_files(tmp_path):

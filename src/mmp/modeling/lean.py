@@ -33,8 +33,13 @@ def enable() -> None:
     os.environ[_SWITCH] = "1"
 
 
+def is_enabled() -> bool:
+    """Tell whether this process is mmp's own."""
+    return os.environ.get(_SWITCH) == "1"
+
+
 @contextmanager
-def _without(names: Collection[str]) -> Iterator[None]:
+def without(names: Collection[str]) -> Iterator[None]:
     """Keep packages out of the imports inside; other threads import as usual meanwhile."""
     finder = _Absent(names, threading.get_ident())
     sys.meta_path.insert(0, finder)
@@ -52,9 +57,9 @@ def library(name: str) -> Any:
     MissingExtraError
         Where it, or what it needs, is not installed.
     """
-    kept_out = _WRAPPED.get(name, set()) if os.environ.get(_SWITCH) == "1" else set()
+    kept_out = _WRAPPED.get(name, set()) if is_enabled() else set()
     try:
-        with _without(kept_out):
+        with without(kept_out):
             return import_module(name)
     except ModuleNotFoundError as error:
         raise MissingExtraError(

@@ -19,12 +19,13 @@ from mmp.evaluation.plots.canvas import (
     dress,
     framed,
     legend,
+    name_rows,
     readable,
 )
 from mmp.modeling.columns import as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
     from matplotlib.axes import Axes
@@ -57,9 +58,11 @@ def importance(losses: Mapping[str, float], *, metric: str, split: str) -> Figur
     axes = made.subplots()
     dress(axes, title=f"Importance · {split}", x=f"what {metric} loses when the column is shuffled", grid="x")
     values = np.array([loss for _, loss in ranked])
-    axes.barh(range(len(ranked)), values, color=[BLUE if value > 0 else GREY for value in values], height=0.7)
+    for color, chosen in ((BLUE, values > 0), (GREY, values <= 0)):
+        _bars(axes, np.where(chosen, values, 0), np.zeros(len(values)), color)
     axes.axvline(0, color=INK, linewidth=0.8)
-    _name_rows(axes, labels, n_left=len(losses) - len(ranked))
+    name_rows(axes, labels)
+    _note_left(axes, len(losses) - len(ranked))
     return made
 
 
@@ -95,13 +98,15 @@ def shap_bar(explanation: Explanation, *, target: str) -> Figure:
     )
     names, heights = _stacked(explanation, strength)
     left, handles = np.zeros(len(order)), []
-    colors = (*COLORS[: len(heights) - 1], GREY) if len(heights) > len(COLORS) else COLORS
+    colors = (*COLORS[:-1], GREY) if len(strength) > len(COLORS) else COLORS
     for color, height in zip(colors, heights, strict=False):
-        handles.append(axes.barh(range(len(order)), height, left=left, color=color, height=0.7))
+        handles.append(_bars(axes, height, left, color))
         left = left + height
-    _name_rows(axes, labels, n_left=len(explanation.columns) - len(order))
+    name_rows(axes, labels)
+    n_left = len(explanation.columns) - len(order)
+    _note_left(axes, n_left)
     if len(heights) > 1:
-        legend(axes, handles, names, loc="lower right")
+        legend(axes, handles, names, loc="lower right", bbox_to_anchor=(1, 0.05 if n_left else 0))
     return made
 
 
@@ -125,10 +130,12 @@ def shap_beeswarm(explanation: Explanation, columns: Columns, *, target: str) ->
                 readable([explanation.classes[score]])[0], fontsize=SMALL + 1, loc="left", color=INK
             )
         axes.axvline(0, color=INK, linewidth=0.8)
-        for row, place in enumerate(order):
-            column = columns[explanation.columns[place]].take(drawn)
-            points = _swarm(axes, explanation.values[drawn, score, place], column, row)
-        _name_rows(axes, labels)
+        swarms = [
+            _swarm(explanation.values[drawn, score, place], columns[explanation.columns[place]].take(drawn))
+            for place in order
+        ]
+        points = _scatter(axes, *zip(*swarms, strict=True))
+        name_rows(axes, labels)
     grid[-1].set_xlabel(f"SHAP value, {_unit(explanation, target)}", fontsize=SMALL + 1)
     _value_bar(made, points)
     return made
@@ -142,11 +149,16 @@ def _order(explanation: Explanation) -> npt.NDArray[np.intp]:
     return np.argsort(-explanation.strength.mean(axis=0), kind="stable")
 
 
-def _name_rows(axes: Axes, names: list[str], n_left: int = 0) -> None:
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
+def _bars(axes: Axes, heights: Floats, left: Floats, color: str) -> Any:
+    """Draw a bar for each row as one shape."""
+    rows = np.arange(len(heights))
+    edges = np.stack((rows - 0.35, rows + 0.35), axis=1).ravel()
+    ends, starts = (np.repeat(numbers, 2)[:-1] for numbers in (left + heights, left))
+    ends[1::2] = np.nan
+    return axes.stairs(ends, edges, baseline=starts, orientation="horizontal", fill=True, color=color)
+
+
+def _note_left(axes: Axes, n_left: int) -> None:
     if n_left:
         axes.text(
             0.99,
@@ -184,12 +196,19 @@ def _sample(n_rows: int) -> npt.NDArray[np.int64]:
     return np.linspace(0, n_rows - 1, _POINTS).astype(np.int64)
 
 
-def _swarm(axes: Axes, parts: Floats, column: Column, row: int) -> object:
-    heights, colors = row + 0.38 * spread(parts), shades(column)
-    plain = np.isnan(colors)
-    axes.scatter(parts[plain], heights[plain], s=7, color=GREY, alpha=0.7, linewidths=0)
+def _swarm(parts: Floats, column: Column) -> tuple[Floats, Floats, Floats]:
+    """Return where the points of a column are, across and off its row, and their shades."""
+    return parts, 0.38 * spread(parts), shades(column)
+
+
+def _scatter(axes: Axes, parts: Sequence[Floats], off: Sequence[Floats], colors: Sequence[Floats]) -> object:
+    x, shade = np.concatenate(parts), np.concatenate(colors)
+    y = np.concatenate([row + heights for row, heights in enumerate(off)])
+    plain = np.isnan(shade)
+    axes.scatter(x[plain], y[plain], s=7, color=GREY, alpha=0.7, linewidths=0)
+    known = ~plain
     return axes.scatter(
-        parts[~plain], heights[~plain], s=7, c=colors[~plain], cmap=_colormap(), vmin=0, vmax=1, linewidths=0
+        x[known], y[known], s=7, c=shade[known], cmap=_colormap(), vmin=0, vmax=1, linewidths=0
     )
 
 
