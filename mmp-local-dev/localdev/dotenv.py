@@ -26,15 +26,22 @@ def read(path: Path) -> dict[str, str]:
     Raises
     ------
     Failure
-        When it is not there or cannot be read.
+        When it is not there, cannot be read, or has a line that says nothing.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Failure(f"{path} is not there: run `python bootstrap.py up` first") from None
+        raise Failure(f"{path} is not there", "Run python bootstrap.py up first.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{path} cannot be read: {error}") from error
-    return {line["name"]: _unquoted(line["value"].strip()) for line in _LINE.finditer(text)}
+    values = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        found = _LINE.fullmatch(line.strip())
+        if found:
+            values[found["name"]] = _unquoted(found["value"].strip())
+        elif line.strip() and not line.strip().startswith("#"):
+            raise Failure(f"line {number} of {path} is neither KEY=VALUE nor a comment", "Correct it.")
+    return values
 
 
 def make(path: Path, offset: int | None) -> bool:

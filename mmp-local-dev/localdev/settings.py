@@ -6,7 +6,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from localdev import dotenv
 from localdev.failure import Failure
 from localdev.services import SERVICES, Service
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 FOLDER = Path(__file__).resolve().parents[1]
-GENERATED = ("POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD")
-SECRET = (*GENERATED, "REDIS_PASSWORD")
+SECRET = (*dotenv.GENERATED, "REDIS_PASSWORD")
 DEFAULTS = {
     "POSTGRES_HOST": "localhost",
     "POSTGRES_PORT": "5432",
@@ -94,7 +93,7 @@ def open_home(folder: Path, offset: int | None = None) -> Home:
     """
     folder = folder.resolve()
     path = folder / ".env"
-    given = read_env(path) if path.exists() else {}
+    given = dotenv.read(path) if path.exists() else {}
     values = DEFAULTS | given
     if given:
         _check_passwords(values, path)
@@ -103,41 +102,8 @@ def open_home(folder: Path, offset: int | None = None) -> Home:
     return Home(folder, _checked(values, path, offset), offset)
 
 
-def read_env(path: Path) -> dict[str, str]:
-    """Return the variables of a file of KEY=VALUE lines; quotes around a value are dropped."""
-    values = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
-        found = re.fullmatch(r"\s*(?:export )?(?:([A-Za-z_][A-Za-z0-9_]*)=(.*)|#.*|)", line)
-        if found is None:
-            raise Failure(f"line {number} of {path} is neither KEY=VALUE nor a comment", "Correct it.")
-        if found[1]:
-            values[found[1]] = _unquoted(found[2].strip())
-    return values
-
-
-def _unquoted(value: str) -> str:
-    if len(value) > 1 and value[0] in "\"'" and value[-1] == value[0]:
-        return value[1:-1]
-    return re.split(r"\s#", value, maxsplit=1)[0].rstrip()
-
-
-def write_env(folder: Path) -> bool:
-    """Write `.env` with passwords of its own, for its owner only; return False where there is one already.
-
-    The lines are those of `.env.example`; the passwords of PostgreSQL get values.
-    """
-    if (folder / ".env").exists():
-        return False
-    text = (FOLDER / ".env.example").read_text(encoding="utf-8")
-    lines = [
-        f"{line}{secrets.token_urlsafe(24)}" if line[:-1] in GENERATED else line for line in text.splitlines()
-    ]
-    write_private(folder / ".env", "\n".join([*lines, ""]))
-    return True
-
-
 def _check_passwords(values: Mapping[str, str], path: Path) -> None:
-    for name in GENERATED:
+    for name in dotenv.GENERATED:
         if not values[name]:
             raise Failure(f"{path} has no {name}", "Write one; letters and digits will do.")
     for name in SECRET:
@@ -194,7 +160,7 @@ def write_private(path: Path, text: str) -> None:
 def prepare(folder: Path, offset: int | None = None) -> Home:
     """Make what is missing of a home, and open it."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_env(folder)
+    dotenv.make(folder / ".env", None)
     home = open_home(folder, offset)
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:

@@ -41,7 +41,7 @@ def test_the_owner_of_a_port_is_found():
 )
 def test_a_line_of_env(tmp_path, line, value):
     (tmp_path / ".env").write_text(f"# nothing\n\n{line}\n")
-    assert part("settings").read_env(tmp_path / ".env") == {"X": value}
+    assert part("dotenv").read(tmp_path / ".env") == {"X": value}
 
 
 @given(st.integers(0, 400), st.integers(0, 23))
