@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmp.errors import DataError
+from mmp.errors import DataError, SettingsError
 from mmp.pipelines.model import load_model
 from mmp.settings.sources import BUCKETS, PYTHON, QUERIES
 
@@ -71,6 +71,10 @@ def predict(ref: str, config: Config, rows: str, parameters: Mapping[str, Any] |
         source: pa.Table | list[dict[str, Any]] = logged.read(rows, parameters=parameters).arrow
         single = False
     else:
+        if parameters is not None:
+            raise SettingsError(
+                "-p sets the variables of a query, and --input is none.", hint="Leave -p out."
+            )
         value = _parsed(rows)
         single, source = isinstance(value, dict), value if isinstance(value, list) else [value]
     predictions = logged.bundle.predict(source, where=rows if is_table else "")

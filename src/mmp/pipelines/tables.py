@@ -43,6 +43,8 @@ def _adapters() -> Rows:
     return ["adapter_type", "reads"], [
         ["local_files", "files below base_path: .csv, .csv.gz, .parquet, a directory or a glob of either"],
         ["storage", "the same"],
+        ["sql", "queries (.sql, .sql.j2) to the database of connection_uri: PostgreSQL, SQLite, DuckDB"],
+        ["postgresql", "the same"],
     ]
 
 

@@ -18,8 +18,8 @@ class Loader(Section):
     """Where the rows come from."""
 
     source_uri: Text | None = None
-    """File, directory or glob of CSV or Parquet, here or in `s3://…`, `gs://…`; or `python:` and the dotted
-    path of a function; `-d` on the command line wins."""
+    """File, directory or glob of CSV or Parquet, here or in `s3://…`, `gs://…`; a query (`.sql`, `.sql.j2`);
+    or `python:` and the dotted path of a function; `-d` on the command line wins."""
 
     identifiers: Mapping[str, tuple[Text, ...]] = Field(default_factory=dict)
     """Parameters that may become SQL identifiers, each with the values it may take."""

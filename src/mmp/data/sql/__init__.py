@@ -28,6 +28,7 @@ __all__ = ["Address", "Rows", "address", "read", "stream"]
 RETRY_S = 10.0
 _FIRST_PAUSE_S = 0.1
 _GRACE_S = 2.0
+_HELD = 4
 _SESSIONS = {
     "postgresql": ("adbc_driver_postgresql", "mmp.data.sql.postgres", "PostgresSession"),
     "sqlite": ("sqlite3", "mmp.data.sql.sqlite", "SqliteSession"),
@@ -178,10 +179,7 @@ def read(
         refuse_bad_names(rows.schema.names, query.source)
         names = list(rows.schema.names if columns is None else columns)
         require(names, rows.schema.names, query.source)
-        parts: dict[str, list[pa.Array]] = {name: [] for name in names}
-        for batch in rows:
-            for name in names:
-                parts[name].append(_compact(batch.column(name)))
+        parts = _gathered(rows, names)
     if not rows.n_rows:
         raise SourceError(f"{query.source} has no rows.", hint="Look at the conditions of the query.")
     # each column is freed as soon as it is read
@@ -191,6 +189,28 @@ def read(
 def _rows(query: Query, database: Database, application: str, *, is_prompt: bool) -> Rows:
     where = address(database.connection_uri.get_secret_value())
     return Rows(query, where, Options(database.query_timeout, application, is_prompt))
+
+
+def _gathered(rows: Rows, names: Sequence[str]) -> dict[str, list[pa.Array]]:
+    """Return the arrays of each column, copied out of a few batches at a time.
+
+    The columns of one batch are freed together, and here one column after the other shall be.
+    """
+    parts: dict[str, list[pa.Array]] = {name: [] for name in names}
+    held: list[pa.RecordBatch] = []
+    for batch in rows:
+        held.append(batch)
+        if len(held) == _HELD:
+            _move(held, parts)
+    if held:
+        _move(held, parts)
+    return parts
+
+
+def _move(held: list[pa.RecordBatch], parts: dict[str, list[pa.Array]]) -> None:
+    for name, arrays in parts.items():
+        arrays.append(_compact(pa.concat_arrays([batch.column(name) for batch in held])))
+    held.clear()
 
 
 def _compact(column: pa.Array) -> pa.Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -61,7 +61,10 @@ class DuckSession:
 
     def cancel(self) -> None:
         """Stop what runs."""
-        self._connection.interrupt()
+        import duckdb
+
+        with suppress(duckdb.Error):  # closed meanwhile
+            self._connection.interrupt()
 
     def close(self) -> None:
         """Close the file."""
