@@ -1,6 +1,6 @@
-"""Tables to and from PostgreSQL, against pandas and SQLAlchemy.
+"""Tables to and from PostgreSQL, against pandas and SQLAlchemy; features at a moment, against Feast.
 
-    python bench/features.py [read] [write] [--rows 1000000]
+    python bench/features.py [read] [write] [join] [--rows 1000000]
 
 Each side in a process of its own, over one native PostgreSQL that is started for it; CPU seconds and
 memory are of the client. What runs in a child is below, used by both as a user would.
@@ -15,6 +15,7 @@ import platform
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -103,9 +104,112 @@ def write_pandas(uri: str, rows: int) -> int:
     return rows
 
 
+def store(uri: str):
+    """Return the settings of the store that `prepare_join` registered the world in."""
+    from urllib.parse import urlsplit
+
+    from mmp.settings.stores import FeatureStore
+
+    parts, folder = urlsplit(uri), os.environ["MMP_BENCH_FOLDER"]
+    offline = {
+        "type": "postgres",
+        "host": parts.hostname,
+        "port": parts.port,
+        "database": parts.path[1:],
+        "user": parts.username,
+        "password": parts.password,
+        "db_schema": "features",
+    }
+    feast = {
+        "project": "bench",
+        "registry": f"{folder}/registry.db",
+        "offline_store": offline,
+        "online_store": {"type": "sqlite", "path": f"{folder}/online.db"},
+    }
+    return FeatureStore.model_validate({"provider": "feast", "feast_config": feast})
+
+
+def payments(uri: str, rows: int):
+    """Return the transactions as often as it takes, each time half a minute later."""
+    import numpy as np
+    import pyarrow as pa
+    from adbc_driver_postgresql import dbapi
+
+    columns = "user_id, merchant_id, category_id, event_timestamp"
+    with dbapi.connect(uri) as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT {columns} FROM public.transactions")
+        once = cursor.fetch_arrow_table()
+    turn, place = np.divmod(np.arange(rows), once.num_rows)
+    table = once.take(pa.array(place))
+    later = np.asarray(table["event_timestamp"].cast(pa.int64())) + turn * 30_000_000
+    return table.set_column(3, "event_timestamp", pa.array(later).cast(pa.timestamp("us", "UTC")))
+
+
+def join_mmp(uri: str, rows: int) -> int:
+    from mmp.features.offline import join
+    from mmp.features.references import FeatureSet
+
+    spine = payments(uri, rows)
+    features = FeatureSet.from_json(json.loads(Path(os.environ["MMP_BENCH_FOLDER"], "features").read_text()))
+    began()
+    joined = join(spine, features, store(uri))
+    assert joined.table.num_columns == spine.num_columns + 41
+    return joined.table.num_rows
+
+
+def join_feast(uri: str, rows: int) -> int:
+    from mmp.features.registry.opened import opened
+
+    with opened(store(uri)) as feast:
+        spine = payments(uri, rows).to_pandas()
+        service = feast.get_feature_service("fraud_detection")
+        began()
+        return len(feast.get_historical_features(entity_df=spine, features=service).to_arrow())
+
+
+def prepare_join(home, folder: str) -> None:
+    """Seed the world, register its views in files, and keep what a recipe takes of them."""
+    from mmp.features import registry
+    from mmp.settings.data import Fetcher
+
+    sys.path.insert(0, str(HERE.parent / "mmp-local-dev"))
+    from localdev.seed import seed
+
+    os.environ["MMP_BENCH_FOLDER"] = folder
+    seed(home.values)
+    registry.apply(store(home.postgres.uri), HERE.parent / "mmp-local-dev" / "feast")
+    fetcher = Fetcher(feature_service="fraud_detection", timestamp_column="event_timestamp")
+    taken = registry.resolve(fetcher, store(home.postgres.uri))
+    Path(folder, "features").write_text(json.dumps(taken.to_json()))
+
+
+def compare_join(uri: str) -> dict[str, object]:
+    ours, theirs = measure("join_mmp", uri, 50_000), measure("join_feast", uri, 50_000)
+    ratio = theirs["wall_s"] / ours["wall_s"]
+    print(f"  rows/s                   {ratio:6.2f} (bar 5.0) {'ok' if ratio >= 5 else 'no'}")
+    sides = {"join_mmp": ours, "join_feast": theirs}
+    for indexed in ("with", "without"):
+        if indexed == "without":
+            drop_indexes(uri)
+        large = sides[f"join_mmp_1m_{indexed}_index"] = measure("join_mmp", uri, 1_000_000)
+        holds = "ok" if large["wall_s"] <= 60 and large["peak_mib"] <= 1024 else "no"
+        print(f"  a million rows, {indexed} index (bar 60 s, 1024 MiB) {holds}")
+    return {"what": "join", "sides": sides, "ratios": {"rows/s": ratio}}
+
+
+def drop_indexes(uri: str) -> None:
+    import psycopg
+
+    views = ("user_transaction_features", "user_demographics", "merchant_features", "category_features")
+    with psycopg.connect(uri) as connection:
+        for view in views:
+            connection.execute(f"DROP INDEX features.{view}_as_of")
+
+
 WORK = {
     "read": (read_mmp, read_pandas, stream_mmp),
     "write": (write_mmp, write_pandas),
+    "join": (join_mmp, join_feast),
 }
 BARS = {"read": {"rows/s": 3.3, "rows per CPU second": 4.0, "peak memory": 0.3}, "write": {"rows/s": 12.0}}
 _START: list[tuple[float, float]] = []
@@ -172,11 +276,16 @@ def main() -> None:
         uri = home.postgres.uri
         with psycopg.connect(uri) as connection:
             connection.execute(TABLE.format(rows=chosen.rows))
-        results = [compare(what, uri, chosen.rows) for what in chosen.what or WORK]
+        wanted = chosen.what or WORK
+        results = [compare(what, uri, chosen.rows) for what in wanted if what in BARS]
+        if "join" in wanted:
+            with tempfile.TemporaryDirectory() as folder:
+                prepare_join(home, folder)
+                results.append(compare_join(uri))
     finally:
         home.close()
     machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
-    names = ("mmp", "adbc-driver-postgresql", "pandas", "sqlalchemy", "psycopg", "pyarrow")
+    names = ("mmp", "feast", "adbc-driver-postgresql", "pandas", "sqlalchemy", "psycopg", "pyarrow")
     versions = {name: version(name) for name in names}
     OUT.mkdir(exist_ok=True)
     path = OUT / f"features-{time.strftime('%Y%m%dT%H%M%S')}.json"

@@ -15,6 +15,7 @@ from mmp.data.sql.address import Address
 from mmp.data.sql.session import TransientError
 from mmp.data.sql.workspace import DuckWorkspace, PostgresWorkspace, identifier
 from mmp.errors import FeatureStoreError, SettingsError, SourceError
+from mmp.features.repository import complete
 from mmp.features.statements import History
 from mmp.lookup import did_you_mean
 from mmp.settings.stores import DuckdbOffline, FileOffline, PostgresOffline
@@ -110,7 +111,8 @@ def address(offline: PostgresOffline) -> Address:
 
 
 def _offline(store: FeatureStore) -> _Readable:
-    offline: OfflineStore | None = store.feast_config.offline_store if store.feast_config else None
+    config = complete(store).feast_config
+    offline: OfflineStore | None = config.offline_store if config else None
     if isinstance(offline, (PostgresOffline, DuckdbOffline, FileOffline)):
         return offline
     kind = "none" if offline is None else offline.type

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mmp.errors import FeatureStoreError, MissingExtraError, SettingsError, UnknownNameError
+from mmp.features.repository import FILE, read
 from mmp.lookup import did_you_mean, install_line, is_installed
 from mmp.settings.secrets import without_credentials
 from mmp.settings.stores import DuckdbOffline, FileOffline, PostgresOffline, RedisStore
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 _REDIS_S = 30
-_YAML = "feature_store.yaml"
 _POSTGRES = ("postgresql://", "postgres://", "postgresql+psycopg2://")
 
 
@@ -133,16 +133,16 @@ def _first(error: Exception) -> str:
 
 def _repo_config(config: FeastConfig) -> Any:
     from feast import RepoConfig
-    from feast.repo_config import load_repo_config
 
     folder = Path(config.repo_path) if config.repo_path is not None else None
-    if folder is not None and (folder / _YAML).is_file():
-        return _ours(load_repo_config(folder, folder / _YAML))
+    content = read(config)
+    if content is not None:
+        return _ours(RepoConfig(**_without_ibis(content), repo_path=folder))
     missing = [name for name in ("project", "registry", "offline_store") if getattr(config, name) is None]
     if missing:
         raise SettingsError(
             f"feature_store.feast_config has no {' and no '.join(missing)}"
-            f"{f', and {folder} no {_YAML}' if folder is not None else ''}.",
+            f"{f', and {folder} no {FILE}' if folder is not None else ''}.",
             hint="Write them, or the folder of a Feast repository as repo_path.",
         )
     content = {
@@ -180,6 +180,16 @@ def _registry(path: str) -> Any:
     }
 
 
+def _without_ibis(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a repository's settings with the other store of the same files.
+
+    Feast's DuckDB store needs one more library to be imported, and mmp reads the files itself.
+    """
+    offline = content.get("offline_store")
+    kind = offline.get("type") if isinstance(offline, dict) else offline
+    return {**content, "offline_store": {"type": "file"}} if kind == "duckdb" else dict(content)
+
+
 def _offline(store: BaseModel | None) -> Mapping[str, Any] | None:
     if isinstance(store, PostgresOffline):
         return {
@@ -188,10 +198,8 @@ def _offline(store: BaseModel | None) -> Mapping[str, Any] | None:
             "sslmode": store.sslmode or "prefer",
         }
     # Feast's own have no `path`: each feature view names its own file
-    if isinstance(store, FileOffline):
+    if isinstance(store, (FileOffline, DuckdbOffline)):
         return {"type": "file"}
-    if isinstance(store, DuckdbOffline) and store.staging_location is None:
-        return {"type": "duckdb"}
     return None if store is None else _given(store)
 
 
