@@ -1,4 +1,4 @@
-"""`s3://`: the same tables in a bucket as on disk, read from moto's server; and buckets that refuse."""
+"""`s3://` and `gs://`: the same tables in a bucket as on disk, read from servers; and buckets that refuse."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from pyarrow.fs import S3FileSystem
+from tests import gcs
 from tests.tables import recipe
 
 from mmp.data import buckets
@@ -60,7 +61,7 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(server, tmp_path_factory):
     """A folder, the same as the bucket `shop`."""
-    root = tmp_path_factory.mktemp("shop")
+    root = tmp_path_factory.mktemp("buckets") / "shop"
     parquet = {"n": pa.array([1, 2]), "zip": pa.array(["a", "b"])}
     files = {
         "csv/a.csv": A_CSV,
@@ -88,7 +89,21 @@ def folder(server, tmp_path_factory):
     return root
 
 
+@pytest.fixture(scope="module")
+def google(folder):
+    """What reads from a `gs://` that has the same folder as its bucket `shop`."""
+    process = subprocess.Popen(
+        [sys.executable, gcs.__file__, str(folder.parent)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield {"anon": True, "endpoint_url": process.stdout.readline().strip()}
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
 @pytest.mark.infra
+@pytest.mark.parametrize("scheme", ["s3", "gs"])
 @pytest.mark.parametrize(
     "source",
     [
@@ -97,18 +112,39 @@ def folder(server, tmp_path_factory):
         "csv",
         "csv/*.csv",
         "csv/*",
+        "csv of rows/rows.csv",
         "parquet/day=2/t.parquet",
         "parquet/*/t.parquet",
     ],
 )
-def test_a_bucket_is_a_folder(server, folder, source):
+def test_a_bucket_is_a_folder(server, google, folder, source, scheme):
+    known = options(server) if scheme == "s3" else google
     here = read_file(source, base_path=str(folder))
-    there = read(f"s3://shop/{source}", storage_options=options(server))
+    there = read(f"{scheme}://shop/{source}", storage_options=known)
     assert there.arrow.equals(here.arrow)
     assert there.specs == here.specs
-    assert there.source == f"s3://shop/{source}"
-    chosen = read(f"s3://shop/{source}", columns=["zip"], storage_options=options(server))
-    assert chosen.arrow.equals(here.arrow.select(["zip"]))
+    assert there.source == f"{scheme}://shop/{source}"
+    last = here.arrow.column_names[-1]
+    chosen = read(f"{scheme}://shop/{source}", columns=[last], storage_options=known)
+    assert chosen.arrow.equals(here.arrow.select([last]))
+
+
+@pytest.mark.infra
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("gs://shop/csv/c.csv", "There is no gs://shop/csv/c.csv"),
+        ("gs://elsewhere/a.csv", "There is no bucket gs://elsewhere"),
+        ("gs://elsewhere/*.csv", "There is no bucket gs://elsewhere"),
+        ("gs://elsewhere", "There is no bucket gs://elsewhere"),
+        ("gs://shop/odd/notes.txt", "has no file that ends in .csv, .csv.gz, .parquet"),
+        ("gs://shop/cvs/*.csv", "gs://shop/cvs/[*].csv has no file"),
+        ("gs://shop/odd/latin.csv", "gs://shop/odd/latin.csv is not UTF-8: byte 0xf6"),
+    ],
+)
+def test_what_google_has_not_is_named(google, source, says):
+    with pytest.raises(SourceError, match=says):
+        read(source, storage_options=google)
 
 
 @pytest.mark.infra
@@ -132,7 +168,8 @@ def test_options_go_by_the_names_of_other_libraries_too(server, folder, monkeypa
     ("source", "says"),
     [
         ("s3://shop/csv/c.csv", "There is no s3://shop/csv/c.csv"),
-        ("s3://elsewhere/a.csv", "There is no s3://elsewhere/a.csv"),
+        ("s3://elsewhere/a.csv", "There is no bucket s3://elsewhere"),
+        ("s3://elsewhere/*.csv", "There is no bucket s3://elsewhere"),
         ("s3://shop/odd/notes.txt", "has no file that ends in .csv, .csv.gz, .parquet"),
         ("s3://shop/cvs/*.csv", "s3://shop/cvs/[*].csv has no file"),
         ("s3://shop/odd/cut.csv.gz", "s3://shop/odd/cut.csv.gz cannot be read"),

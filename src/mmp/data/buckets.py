@@ -67,6 +67,8 @@ def find(uri: str, options: Mapping[str, Any]) -> list[StoredFile]:
     with _failures(uri, arguments):
         filesystem = connect(arguments)
         found = _found(filesystem, path.rstrip("/"))
+    if not found and _is_bucket_missing(filesystem, path):
+        raise SourceError(f"There is no bucket {scheme}://{PurePosixPath(path).parts[0]}.", hint=_HINT)
     if found is None:
         raise SourceError(f"There is no {uri}.", hint=_HINT)
     files = readable(StoredFile(info.path, filesystem, scheme) for info in found if info.is_file)
@@ -89,6 +91,15 @@ def _found(filesystem: FileSystem, path: str) -> list[FileInfo] | None:
     first = next(n for n, part in enumerate(parts) if glob.has_magic(part))
     below = FileSelector("/".join(parts[:first]), allow_not_found=True, recursive=first < len(parts) - 1)
     return [info for info in filesystem.get_file_info(below) if _matches(PurePosixPath(info.path), parts)]
+
+
+def _is_bucket_missing(filesystem: FileSystem, path: str) -> bool:
+    from pyarrow.fs import FileType
+
+    try:
+        return bool(filesystem.get_file_info(PurePosixPath(path).parts[0]).type == FileType.NotFound)
+    except OSError:  # who may read objects need not be allowed to look at their bucket
+        return False
 
 
 def _matches(path: PurePosixPath, parts: tuple[str, ...]) -> bool:
