@@ -235,6 +235,23 @@ def test_a_watch_of_our_own_ends_what_the_server_does_not(postgres, connection, 
     wait_for(lambda: not backends(connection, "mmp watched"))
 
 
+def test_a_server_that_hangs_is_left(postgres, connection, monkeypatch):
+    monkeypatch.setattr(sql, "_GRACE_S", 0.5)
+    monkeypatch.setattr("mmp.data.sql.pump._PATIENCE_S", 0.5)
+    query = render("SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 10000000) i", {}, "postgresql")
+    with sql.stream(query, database(postgres.uri, query_timeout=1), application="mmp frozen") as rows:
+        batches = iter(rows)
+        next(batches)
+        found = connection.execute("SELECT pid FROM pg_stat_activity WHERE application_name = 'mmp frozen'")
+        (pid,) = found.fetchone()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(SourceError, match=r"no answer within 1\.5 s"):
+                list(batches)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_a_connection_cut_before_the_first_row_is_opened_again(postgres, connection):
     done = []
     query = "SELECT pg_sleep(0.5)::text AS a, 1 AS n"

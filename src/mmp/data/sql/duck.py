@@ -37,7 +37,7 @@ class DuckSession:
     Raises
     ------
     SourceError
-        There is no such file, the query is refused, or a column has a type that no table of ours holds.
+        There is no such file.
     TransientError
         Another process writes to the file.
     """
@@ -48,11 +48,16 @@ class DuckSession:
         self._query, self._where = query, where
         with self._failures():
             self._connection = duckdb.connect(where.uri, read_only=where.uri != MEMORY, config=_SETTINGS)
-        try:
-            self.schema = self._open()
-        except BaseException:
-            self.close()
-            raise
+
+    def open(self) -> pa.Schema:
+        """Ask, and return what the rows will be."""
+        with self._failures():
+            found = self._connection.sql(self._query.statement, params=list(self._query.values))
+            kinds = [str(kind) for kind in found.types]
+            self._reader: Any = found.to_arrow_reader(MOST_ROWS)
+        schema: pa.Schema = self._reader.schema
+        require_readable(schema, kinds, self._query.source, cast="{}::varchar")
+        return schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows."""
@@ -69,15 +74,6 @@ class DuckSession:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
-
-    def _open(self) -> pa.Schema:
-        with self._failures():
-            found = self._connection.sql(self._query.statement, params=list(self._query.values))
-            kinds = [str(kind) for kind in found.types]
-            self._reader: Any = found.to_arrow_reader(MOST_ROWS)
-        schema: pa.Schema = self._reader.schema
-        require_readable(schema, kinds, self._query.source, cast="{}::varchar")
-        return schema
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -53,24 +53,25 @@ class PostgresSession:
     Raises
     ------
     SourceError
-        The database refuses, or a column has a type that no table of ours holds.
+        The database refuses.
     TransientError
         The database cannot be reached now.
     """
 
     def __init__(self, query: Query, where: Address, options: Options) -> None:
         self._query, self._where = query, where
+        self._timeout_s = options.timeout_s
+        self._copies = options.is_prompt and not query.values
         self._connection = connect(where, options.application)
-        try:
-            self._begin(options.timeout_s)
-            self._statement, self.schema = self._described()
-            self._copies = options.is_prompt and not query.values
-            if not self._copies:
-                texts = [_text(value) for value in query.values]
-                self._execute(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {self._statement}", texts)
-        except BaseException:
-            self.close()
-            raise
+
+    def open(self) -> pa.Schema:
+        """Begin to read only, and open the cursor; return what the rows will be."""
+        self._begin()
+        self._statement, self._schema = self._described()
+        if not self._copies:
+            texts = [_text(value) for value in self._query.values]
+            self._execute(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {self._statement}", texts)
+        return self._schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows."""
@@ -101,11 +102,11 @@ class PostgresSession:
         with suppress(adbc_driver_manager.Error):
             self._connection.close()
 
-    def _begin(self, timeout_s: int) -> None:
+    def _begin(self) -> None:
         # one transaction, so that whatever pools connections in between keeps the settings with the query
         for setting in (
             "SET TRANSACTION READ ONLY",
-            f"SET LOCAL statement_timeout = {timeout_s * 1000}",
+            f"SET LOCAL statement_timeout = {self._timeout_s * 1000}",
             "SET LOCAL timezone = 'UTC'",
             "SET LOCAL datestyle = 'ISO'",
             "SET LOCAL standard_conforming_strings = on",
@@ -153,7 +154,7 @@ class PostgresSession:
             try:
                 cursor.execute(statement)
                 for batch in cursor.fetch_record_batch():
-                    yield _converted(batch, self.schema, self._query.source)
+                    yield _converted(batch, self._schema, self._query.source)
             # what goes wrong while rows come is told by Arrow, in the driver's words
             except (adbc_driver_manager.Error, pa.ArrowException, OSError) as error:
                 raise self._failure(error) from error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from mmp.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import pyarrow as pa
 
@@ -27,16 +27,16 @@ class Pump:
 
     Parameters
     ----------
-    open_session : callable
-        Opens the session, in the thread that will read it.
+    connect : callable
+        Gives the session, in the thread that will read it.
     source : str
         For messages.
     limit_s : float
         Seconds that may be spent waiting for the database before the query is cancelled.
     """
 
-    def __init__(self, open_session: Callable[[], Session], source: str, limit_s: float) -> None:
-        self._open = open_session
+    def __init__(self, connect: Callable[[], Session], source: str, limit_s: float) -> None:
+        self._connect = connect
         self._source = source
         self._limit_s = limit_s
         self._waited_s = 0.0
@@ -75,17 +75,21 @@ class Pump:
         """Cancel what still runs, and wait a little for the thread to end."""
         self._unwanted.set()
         deadline = time.monotonic() + _PATIENCE_S
+        canceller: threading.Thread | None = None
         while self._thread.is_alive() and time.monotonic() < deadline:
-            if self._session is not None:
-                self._session.cancel()
+            session = self._session
+            # in a thread, because a server that hangs lets its cancelling hang too
+            if session is not None and not (canceller and canceller.is_alive()):
+                canceller = threading.Thread(target=session.cancel, name="mmp-sql-cancel", daemon=True)
+                canceller.start()
             self._thread.join(_TICK_S)
 
     def _read(self) -> None:
         try:
-            session = self._open()
+            session = self._connect()
             self._session = session
             with closing(session):
-                self._put(session.schema)
+                self._put(session.open())
                 for batch in session.batches():
                     if not self._put(batch):
                         return
@@ -104,12 +108,3 @@ class Pump:
                 continue
             return True
         return False
-
-
-def batches(pump: Pump) -> Iterator[pa.RecordBatch]:
-    """Yield the batches of a pump whose schema was taken, and close it whatever happens."""
-    try:
-        while (batch := pump.take()) is not None:
-            yield batch
-    finally:
-        pump.close()

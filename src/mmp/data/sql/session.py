@@ -25,12 +25,13 @@ class TransientError(Exception):
 
 
 class Session(Protocol):
-    """A query on its way: opened, read once, closed; cancelled from another thread."""
+    """A connection with a query: opened, read once, closed; cancelled from another thread."""
 
-    schema: pa.Schema
+    def open(self) -> pa.Schema:
+        """Ask, and return what the rows will be; refuse what no table holds."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows, each batch of `schema`."""
+        """Yield the rows, each batch of that schema."""
 
     def cancel(self) -> None:
         """Stop the query in the database; whoever waits for it gets an error."""

@@ -54,7 +54,7 @@ class SqliteSession:
     Raises
     ------
     SourceError
-        There is no such file, the query is refused, or a column has values of several types.
+        There is no such file.
     """
 
     def __init__(self, query: Query, where: Address, _options: Options) -> None:
@@ -69,11 +69,22 @@ class SqliteSession:
             isolation_level=None,
             check_same_thread=False,
         )
-        try:
-            self.schema = self._open()
-        except BaseException:
-            self.close()
-            raise
+
+    def open(self) -> pa.Schema:
+        """Look at the types of all values, and return what the rows will be."""
+        statement, values = self._query.statement, self._query.values
+        with self._failures():
+            declared = self._declared()
+            self._connection.execute("BEGIN")  # what is looked at first is what is read then
+            self._connection.set_authorizer(_authorize)
+            with closing(self._connection.execute(statement, values)) as cursor:
+                names = [column[0] for column in cursor.description]
+            kinds = self._kinds(len(names))
+        _refuse_mixed(names, kinds, self._query.source)
+        self._schema = pa.schema(
+            [(name, _type(kind, words)) for name, kind, words in zip(names, kinds, declared, strict=True)]
+        )
+        return self._schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows."""
@@ -93,26 +104,15 @@ class SqliteSession:
         """Close the file."""
         self._connection.close()
 
-    def _open(self) -> pa.Schema:
-        statement, values = self._query.statement, self._query.values
-        with self._failures():
-            declared = self._declared()
-            self._connection.execute("BEGIN")  # what is looked at first is what is read then
-            self._connection.set_authorizer(_authorize)
-            with closing(self._connection.execute(statement, values)) as cursor:
-                names = [column[0] for column in cursor.description]
-            aliases = [f"c{n}" for n, _ in enumerate(names)]
-            found = self._connection.execute(
-                f"WITH q({', '.join(aliases)}) AS (\n{statement}\n) SELECT "  # noqa: S608 - names of ours
-                + ", ".join(f"group_concat(DISTINCT typeof({alias}))" for alias in aliases)
-                + " FROM q",
-                values,
-            ).fetchone()
-        kinds = [frozenset((each or "null").split(",")) - {"null"} for each in found]
-        _refuse_mixed(names, kinds, self._query.source)
-        return pa.schema(
-            [(name, _type(kind, words)) for name, kind, words in zip(names, kinds, declared, strict=True)]
-        )
+    def _kinds(self, n_columns: int) -> list[frozenset[str]]:
+        """Return what SQLite calls the values of each column."""
+        aliases = [f"c{n}" for n in range(n_columns)]
+        looks = ", ".join(f"group_concat(DISTINCT typeof({alias}))" for alias in aliases)
+        found = self._connection.execute(
+            f"WITH q({', '.join(aliases)}) AS (\n{self._query.statement}\n) SELECT {looks} FROM q",  # noqa: S608
+            self._query.values,
+        ).fetchone()
+        return [frozenset((each or "null").split(",")) - {"null"} for each in found]
 
     def _declared(self) -> list[str]:
         """Return the type that each column was declared with, nothing for what is computed."""
@@ -128,9 +128,9 @@ class SqliteSession:
         columns = zip(*rows, strict=True)
         arrays = [
             _array(values, each, self._query.source)
-            for values, each in zip(columns, self.schema, strict=True)
+            for values, each in zip(columns, self._schema, strict=True)
         ]
-        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
