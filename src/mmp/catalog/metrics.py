@@ -152,6 +152,29 @@ def parse(name: str, task: str) -> Metric:
     return replace(row, name=name, variant=name[len(row.name) + 1 :])
 
 
+def parse_logged(name: str, *tasks: str) -> Metric:
+    """Find a metric by the name that runs log it under, which may begin with the split.
+
+    Raises
+    ------
+    UnknownMetricError
+        Where none of the tasks has such a metric; it carries the names that they have.
+
+    Examples
+    --------
+    >>> parse_logged("validation_rmse", "classification", "regression").greater_is_better
+    False
+    """
+    plain = name.removeprefix("train_").removeprefix("validation_")
+    known: dict[str, None] = {}
+    for task in tasks:
+        try:
+            return parse(plain, task)
+        except UnknownMetricError as error:
+            known |= dict.fromkeys(error.known)
+    raise UnknownMetricError(plain, " or ".join(tasks), tuple(known))
+
+
 def _own(name: str, task: str) -> Metric | None:
     if _DOTTED.fullmatch(name) is None:
         return None

@@ -345,19 +345,21 @@ def _best(store: Store, experiment: str | None, metric: str | None) -> str:
             raise _not_found(store, f"The newest training in {_place(store, experiment)} names no task.")
         metric = TASKS[task].primary_metric
     tags = {**TRAINED, TASK: task} if task else TRAINED
-    order = Order(metric, descending=_greater_is_better(metric, task))
     found = store.search(
-        [experiment] if experiment else None, status="FINISHED", tags=tags, order=order, limit=1
+        [experiment] if experiment else None,
+        status="FINISHED",
+        tags=tags,
+        order=_order(metric, task),
+        limit=1,
     )
     if not found or math.isnan(found[0].metrics.get(metric, math.nan)):
         raise _not_found(store, f"No training in {_place(store, experiment)} has the metric {metric!r}.")
     return found[0].run_id
 
 
-def _greater_is_better(metric: str, task: str) -> bool:
-    plain = metric.removeprefix("train_").removeprefix("validation_")
+def _order(metric: str, task: str) -> Order:
     try:
-        return known_metrics.parse(plain, task).greater_is_better
+        return Order(metric, descending=known_metrics.parse_logged(metric, task).greater_is_better)
     except known_metrics.UnknownMetricError as error:
         raise RunNotFoundError(
             f"Which run is best by {metric!r} is not known: it is no metric of {task or 'any task'}.",
