@@ -63,6 +63,17 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"did you mean {meant!r}?" if meant else ""
 
 
+def capitalized(sentence: str) -> str:
+    """Begin a sentence with a capital, and leave the names in it as they are.
+
+    Examples
+    --------
+    >>> capitalized(did_you_mean("LogisticRegresion", ["LogisticRegression"]))
+    "Did you mean 'LogisticRegression'?"
+    """
+    return sentence[:1].upper() + sentence[1:]
+
+
 def is_dotted(path: str) -> bool:
     """Tell whether a text has the form of a dotted path, ``package.module.Name``."""
     return _DOTTED.fullmatch(path) is not None

@@ -100,6 +100,10 @@ def test_a_mistyped_path_names_the_nearest_file(tmp_path, monkeypatch):
     with pytest.raises(SettingsError) as raised:
         read(tmp_path.joinpath("configs/locl.yaml").relative_to(tmp_path), what="config")
     assert raised.value.hint == "Did you mean 'configs/local.yaml'?"
+    (tmp_path / "configs" / "prodEU.yaml").write_text("a: 1\n")
+    with pytest.raises(SettingsError) as raised:
+        read(tmp_path.joinpath("configs/prodeuu.yaml").relative_to(tmp_path), what="config")
+    assert raised.value.hint == "Did you mean 'configs/prodEU.yaml'?"
     with pytest.raises(SettingsError) as raised:
         read(tmp_path / "nowhere" / "x.yaml", what="config")
     assert "is not there" in raised.value.hint

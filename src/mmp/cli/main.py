@@ -62,9 +62,9 @@ class Verbs(TyperGroup):
         """Find the verb, or say which one was probably meant."""
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             from mmp.errors import UnknownNameError
-            from mmp.lookup import did_you_mean
+            from mmp.lookup import capitalized, did_you_mean
 
-            question = did_you_mean(args[0], VERBS).capitalize()
+            question = capitalized(did_you_mean(args[0], VERBS))
             raise UnknownNameError(
                 f"There is no command '{args[0]}'.", hint=question or "`mmp --help` lists the commands."
             )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.data.statement import MARK, Token, require_query, tokens, without_end
 from mmp.errors import SettingsError
-from mmp.lookup import did_you_mean, install_line, is_installed
+from mmp.lookup import capitalized, did_you_mean, install_line, is_installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +111,7 @@ def read_query(
     except FileNotFoundError as error:
         folder = Path(path).parent
         near = did_you_mean(Path(path).name, [e.name for e in folder.iterdir()]) if folder.is_dir() else ""
-        hint = near[:1].upper() + near[1:] or f"It was looked for from {Path.cwd()}."
+        hint = capitalized(near) or f"It was looked for from {Path.cwd()}."
         raise SettingsError(f"There is no file {path}.", hint=hint) from error
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read as text.", hint="Save it as UTF-8.") from error
@@ -273,7 +273,7 @@ def _refuse_unused(known: Mapping[str, Any], names: set[str], source: str) -> No
         has = f"It has {', '.join(sorted(names))}." if names else "It has no variables."
         raise SettingsError(
             f"{source} does not use the parameter {', '.join(map(repr, unused))}.",
-            hint=question[:1].upper() + question[1:] if question else has,
+            hint=capitalized(question) or has,
         )
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from mmp.catalog.metrics import UnknownMetricError, parse
+from mmp.catalog.metrics import UnknownMetricError, parse_logged
 from mmp.catalog.tasks import TASKS
 from mmp.errors import RunNotFoundError, UnknownNameError
-from mmp.lookup import did_you_mean
+from mmp.lookup import capitalized, did_you_mean
 from mmp.tracking.run import TASK, TRAINED
 from mmp.tracking.stores import connect
 from mmp.tracking.stores.base import Order
@@ -74,7 +74,7 @@ def leaderboard(
     UnknownNameError
         `sort` is no metric.
     """
-    order = Order(sort, descending=_greater_is_better(sort)) if sort else None
+    order = _order(sort) if sort else None
     try:
         with connect(config.mlflow, create=False) as store:
             found = store.search([experiment] if experiment else None, tags=TRAINED, order=order, limit=limit)
@@ -98,15 +98,11 @@ def _row(run: RunRecord, metrics: tuple[str, ...]) -> Row:
     )
 
 
-def _greater_is_better(metric: str) -> bool:
-    plain = metric.removeprefix("train_").removeprefix("validation_")
-    known: set[str] = set()
-    for task in TASKS:
-        try:
-            return parse(plain, task).greater_is_better
-        except UnknownMetricError as error:
-            known |= set(error.known)
-    question = did_you_mean(plain, known).capitalize()
-    raise UnknownNameError(
-        f"There is no metric '{metric}'.", hint=question or "`mmp list metrics` lists them."
-    )
+def _order(metric: str) -> Order:
+    try:
+        return Order(metric, descending=parse_logged(metric, *TASKS).greater_is_better)
+    except UnknownMetricError as error:
+        question = capitalized(did_you_mean(error.name, error.known))
+        raise UnknownNameError(
+            f"There is no metric '{metric}'.", hint=question or "`mmp list metrics` lists them."
+        ) from error

@@ -194,13 +194,13 @@ def read(path: Path, *, what: str) -> Document:
 
 
 def _nearest_file(path: Path) -> str:
-    from mmp.lookup import did_you_mean
+    from mmp.lookup import capitalized, did_you_mean
 
     folder = path.parent
     near = sorted(folder.glob("*.y*ml")) if folder.is_dir() else []
     question = did_you_mean(path.name, [file.name for file in near])
     if question:
-        return question.replace("'", f"'{folder}/" if str(folder) != "." else "'", 1).capitalize()
+        return capitalized(question.replace("'", f"'{folder}/" if str(folder) != "." else "'", 1))
     if near:
         return f"In {folder} there are: {', '.join(file.name for file in near[:8])}."
     return (

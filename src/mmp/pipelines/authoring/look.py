@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.catalog.steps import STEPS
 from mmp.errors import DataError
+from mmp.lookup import capitalized
 from mmp.modeling.build import NATIVE_LEVELS, ONE_HOT_LEVELS
 from mmp.pipelines.authoring import guess
 from mmp.pipelines.prepare import prepare, split_rows
@@ -147,7 +148,7 @@ def _divisions(draft: Draft, rows: Rows) -> Iterator[_Division]:
 def _divided(draft: Draft, division: _Division, row: ModelRow) -> Draft:
     settings, notes = dict(draft.settings), dict(draft.notes)
     settings["data"] = settings["data"] | {"split": dict(division.settings)}
-    notes["data", "split"] = f"{division.why[0].upper()}{division.why[1:]}."
+    notes["data", "split"] = f"{capitalized(division.why)}."
     if row.early_stopping and not division.has_validation:
         settings["model"] = {
             key: value for key, value in settings["model"].items() if key != "early_stopping"
