@@ -42,7 +42,7 @@ def test_each_class_has_a_column():
         [step("catboost_encoder", sigma=0)], "text", list("abcab" * 6), target=classes(codes)
     )
     assert fitted.names == ("x:0", "x:1", "x:2")
-    np.testing.assert_allclose(trained.values.sum(axis=1), 1)  # noqa: PD011 - a matrix
+    np.testing.assert_allclose(trained.values.sum(axis=1), 1)
     np.testing.assert_allclose(matrix(fitted, "text", ["a", None, "?"]).sum(axis=1), 1)
 
 
@@ -53,7 +53,7 @@ def test_a_random_target_does_not_correlate_with_its_own_encoding(outcome):
     values = generator.integers(0, 2, 3000)
     target = classes(values.tolist()) if outcome == "binary" else Target("regression", values.astype(float))
     fitted, trained = fit([step("catboost_encoder")], "text", cells, target=target)
-    assert abs(np.corrcoef(trained.values[:, 0], values)[0, 1]) < 0.05  # noqa: PD011 - a matrix
+    assert abs(np.corrcoef(trained.values[:, 0], values)[0, 1]) < 0.05
     leaking = matrix(fitted, "text", cells)[:, 0]
     assert np.corrcoef(leaking, values)[0, 1] > 0.4
 
