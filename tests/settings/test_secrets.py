@@ -7,7 +7,7 @@ import pytest
 from mmp.errors import SettingsError
 from mmp.settings.base import Section
 from mmp.settings.document import parse
-from mmp.settings.load import load_config, load_recipe, redacted_text
+from mmp.settings.load import load_config, load_recipe
 from mmp.settings.secrets import is_secret, redacted
 
 CANARY = "c4n4ry-Tweet"
@@ -56,7 +56,7 @@ def test_no_text_shows_a_secret(config):
     ]
     shown += [
         loaded.value.model_dump_json(),
-        redacted_text(loaded),
+        loaded.text,
         *(finding.message for finding in loaded.findings),
     ]
     for text in shown:
@@ -66,7 +66,7 @@ def test_no_text_shows_a_secret(config):
 
 
 def test_the_stored_copy_keeps_references_and_still_loads(config, tmp_path):
-    text = redacted_text(load_config(config))
+    text = load_config(config).text
     assert "postgresql://${DB_USER:app}:***@db:5432/shop?sslmode=require" in text
     assert "password: '${REDIS:***}'" in text
     assert "region_name: eu" in text

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from mmp.settings.document import Path_, Tree
 
-__all__ = ["Loaded", "load_config", "load_recipe", "redacted_text"]
+__all__ = ["Loaded", "load_config", "load_recipe"]
 
 # Settings that have an environment variable of their own.
 TWINS: dict[tuple[str, ...], str] = {
@@ -45,15 +45,6 @@ TWINS: dict[tuple[str, ...], str] = {
     ("mlflow", "s3_endpoint_url"): "MLFLOW_S3_ENDPOINT_URL",
 }
 _SEGMENT = re.compile(r"\.?([^.\[\]\"]+)|\[(\d+)\]|\.?\"([^\"]+)\"")
-
-
-def redacted_text(loaded: Loaded[Any]) -> str:
-    """Return the text of a settings file to store with a run.
-
-    References such as ``${DB_PASSWORD}`` stand as they were written; literal secrets, and
-    passwords in URLs, are masked.
-    """
-    return loaded.text
 
 
 def load_recipe(
