@@ -167,7 +167,8 @@ def columns(draw):
     gaps = draw(st.lists(st.sampled_from(range(len(words))), max_size=3))
     for gap in gaps:
         words[gap] = draw(st.sampled_from(MISSING))
-    return words
+    # pandas 2 takes the smallest integer for its own sign of a missing one
+    return ["-1" if gaps and word == str(-(2**63)) else word for word in words]
 
 
 @given(words=columns())
