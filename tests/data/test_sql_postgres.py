@@ -36,6 +36,20 @@ def ask(uri, text, *, read=None, timeout=60, **values):
 
 
 @pytest.fixture
+def without_adbc(monkeypatch):
+    there = sql.is_installed
+    monkeypatch.setattr(
+        sql, "is_installed", lambda package: package != "adbc_driver_postgresql" and there(package)
+    )
+
+
+@pytest.fixture(params=["adbc", "psycopg"])
+def driver(request):
+    if request.param == "psycopg":
+        request.getfixturevalue("without_adbc")
+
+
+@pytest.fixture
 def connection(postgres):
     with closing(psycopg.connect(postgres.uri, autocommit=True)) as opened:
         yield opened
@@ -61,7 +75,7 @@ def wait_for(condition):
 # ── types ───────────────────────────────────────────────────────────────────
 
 
-def test_every_type_is_exact(postgres):
+def test_every_type_is_exact(postgres, driver):
     table = ask(
         postgres.uri,
         """SELECT * FROM (VALUES
@@ -88,7 +102,7 @@ def test_every_type_is_exact(postgres):
     assert set(second.values()) == {None}
 
 
-def test_an_enum_is_text(postgres, connection):
+def test_an_enum_is_text(postgres, driver, connection):
     connection.execute("DROP TYPE IF EXISTS mood; CREATE TYPE mood AS ENUM ('low', 'high')")
     table = ask(postgres.uri, "SELECT 'low'::mood AS m WHERE 'low'::mood = '{{ m }}'", m="low")
     assert table.arrow.to_pylist() == [{"m": "low"}]
@@ -143,7 +157,7 @@ def test_the_same_rows_are_the_same_table_from_a_file(postgres, tmp_path, rows):
 # ── parameters ──────────────────────────────────────────────────────────────
 
 
-def test_values_have_the_types_of_literals(postgres):
+def test_values_have_the_types_of_literals(postgres, driver):
     table = ask(
         postgres.uri,
         """SELECT pg_typeof({{ n }})::text AS n, pg_typeof({{ big }})::text AS big, pg_typeof({{ f }})::text AS f,
@@ -168,7 +182,7 @@ def test_a_value_that_the_server_cannot_read_is_its_error(postgres):
 # ── it only reads ───────────────────────────────────────────────────────────
 
 
-def test_nothing_is_written_whatever_the_query_calls(postgres, connection):
+def test_nothing_is_written_whatever_the_query_calls(postgres, driver, connection):
     connection.execute(
         "DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (n int); CREATE SEQUENCE IF NOT EXISTS counter"
     )
@@ -193,7 +207,7 @@ def test_columns_are_chosen_and_missed_by_name(postgres):
         ask(postgres.uri, "SELECT 1 AS a WHERE false")
 
 
-def test_an_error_of_the_query_names_its_line(postgres):
+def test_an_error_of_the_query_names_its_line(postgres, driver):
     with pytest.raises(SourceError) as error:
         ask(postgres.uri, "SELECT 1 AS a,\n  amout\nFROM (VALUES (1)) t(amount)")
     assert error.value.message == 'q.sql: column "amout" does not exist, line 2 of what was sent.'
@@ -212,7 +226,7 @@ def test_rows_come_in_batches_in_their_order(postgres):
     assert pa.chunked_array(seen).to_pylist() == list(range(1, 300_001))
 
 
-def test_whoever_stops_reading_stops_the_query(postgres, connection):
+def test_whoever_stops_reading_stops_the_query(postgres, driver, connection):
     query = render("SELECT i, repeat('x', 1000) AS t FROM generate_series(1, 100000000) i", {}, "postgresql")
     with sql.stream(query, database(postgres.uri), application="mmp stopped") as rows:
         next(iter(rows))
@@ -222,13 +236,13 @@ def test_whoever_stops_reading_stops_the_query(postgres, connection):
 # ── time and failure ────────────────────────────────────────────────────────
 
 
-def test_the_server_ends_what_takes_too_long(postgres):
+def test_the_server_ends_what_takes_too_long(postgres, driver):
     with pytest.raises(SourceError, match="took longer than it may") as error:
         ask(postgres.uri, "SELECT pg_sleep(60)::text AS a", timeout=1)
     assert "query_timeout" in error.value.hint
 
 
-def test_a_watch_of_our_own_ends_what_the_server_does_not(postgres, connection, monkeypatch):
+def test_a_watch_of_our_own_ends_what_the_server_does_not(postgres, driver, connection, monkeypatch):
     monkeypatch.setattr(sql, "_GRACE_S", -0.5)
     with pytest.raises(SourceError, match=r"no answer within 0\.5 s; the query was cancelled"):
         ask(postgres.uri, "SELECT pg_sleep(60)::text AS a", timeout=1, read={"application": "mmp watched"})
@@ -252,7 +266,7 @@ def test_a_server_that_hangs_is_left(postgres, connection, monkeypatch):
             os.kill(pid, signal.SIGCONT)
 
 
-def test_a_connection_cut_before_the_first_row_is_opened_again(postgres, connection):
+def test_a_connection_cut_before_the_first_row_is_opened_again(postgres, driver, connection):
     done = []
     query = "SELECT pg_sleep(0.5)::text AS a, 1 AS n"
     thread = threading.Thread(
@@ -303,14 +317,14 @@ def test_a_signal_cancels_the_query_on_the_server(postgres, connection, tmp_path
     assert postgres.password not in ended.out + ended.err
 
 
-def test_a_failed_connection_says_where_and_why_but_no_password(postgres, monkeypatch):
+def test_a_failed_connection_says_where_and_why_but_no_password(postgres, driver, monkeypatch):
     monkeypatch.setattr(sql, "RETRY_S", 0.3)
     at = f"{postgres.host}:{postgres.port}"
     cases = {
         f"postgresql://{postgres.user}:hunter2@{at}/{postgres.db}": "password authentication failed",
         f"postgresql+psycopg2://{postgres.user}:{postgres.password}@{at}/nope": 'database "nope" does not exist',
         f"postgres://{postgres.user}:hunter2@{postgres.host}:1/{postgres.db}": "Connection refused",
-        f"postgresql://{postgres.user}:hunter2@nowhere.invalid/{postgres.db}": "could not translate host name",
+        f"postgresql://{postgres.user}:hunter2@nowhere.invalid/{postgres.db}": "Name or service not known",
     }
     for uri, cause in cases.items():
         with pytest.raises(SourceError) as error:

@@ -219,7 +219,9 @@ def _compact(column: pa.Array) -> pa.Array:
 
 def _session(query: Query, where: Address, options: Options) -> Session:
     package, module, name = _SESSIONS[where.dialect]
-    if not is_installed(package):
+    if where.dialect == "postgresql" and not is_installed(package) and is_installed("psycopg"):
+        module, name = "mmp.data.sql.slow_postgres", "SlowPostgresSession"
+    elif not is_installed(package):
         raise MissingExtraError(
             f"{where.name} needs the package {package!r}, which is not installed.", hint=install_line(package)
         )

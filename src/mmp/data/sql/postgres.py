@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONNECT_S = 5
 _REASON = re.compile(r"(?:ERROR|FATAL|failed): +(?!FATAL)(.+)")
-_CURSOR = "mmp_rows"
+CURSOR = "mmp_rows"
 _TRANSIENT_STATES = ("57P0", "08", "53300")
 _TRANSIENT_WORDS = (
     "connection refused", "timeout expired", "starting up", "shutting down", "too many clients",
@@ -69,8 +69,8 @@ class PostgresSession:
         self._begin()
         self._statement, self._schema = self._described()
         if not self._copies:
-            texts = [_text(value) for value in self._query.values]
-            self._execute(f"DECLARE {_CURSOR} NO SCROLL CURSOR FOR {self._statement}", texts)
+            texts = [text_of(value) for value in self._query.values]
+            self._execute(f"DECLARE {CURSOR} NO SCROLL CURSOR FOR {self._statement}", texts)
         return self._schema
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -81,7 +81,7 @@ class PostgresSession:
         wanted = FIRST_ROWS
         while True:
             n_rows = 0
-            for batch in self._rows(f"FETCH {wanted} FROM {_CURSOR}"):
+            for batch in self._rows(f"FETCH {wanted} FROM {CURSOR}"):
                 n_rows += batch.num_rows
                 yield batch
             if n_rows < wanted:
@@ -103,15 +103,7 @@ class PostgresSession:
             self._connection.close()
 
     def _begin(self) -> None:
-        # one transaction, so that whatever pools connections in between keeps the settings with the query
-        for setting in (
-            "SET TRANSACTION READ ONLY",
-            f"SET LOCAL statement_timeout = {self._timeout_s * 1000}",
-            "SET LOCAL timezone = 'UTC'",
-            "SET LOCAL datestyle = 'ISO'",
-            "SET LOCAL standard_conforming_strings = on",
-            "SET LOCAL cursor_tuple_fraction = 1",
-        ):
+        for setting in read_only(self._timeout_s):
             self._execute(setting)
 
     def _described(self) -> tuple[str, pa.Schema]:
@@ -122,9 +114,9 @@ class PostgresSession:
         with closing(self._connection.cursor()) as cursor:
             try:
                 if self._query.values:
-                    typed = _cast(statement, [_literal_type(value) for value in self._query.values])
+                    typed = cast(statement, [literal_type(value) for value in self._query.values])
                     inferred = [database_type(each) for each in cursor.adbc_prepare(typed)]
-                    statement = _cast(statement, inferred)
+                    statement = cast(statement, inferred)
                 described = cursor.adbc_execute_schema(statement)
             except adbc_driver_manager.Error as error:
                 raise self._failure(error) from error
@@ -163,6 +155,18 @@ class PostgresSession:
         return failure(error, self._query.source, self._where, self._query.statement)
 
 
+def read_only(timeout_s: int) -> tuple[str, ...]:
+    """Return what to say first: in one transaction, so that whatever pools connections keeps it together."""
+    return (
+        "SET TRANSACTION READ ONLY",
+        f"SET LOCAL statement_timeout = {timeout_s * 1000}",
+        "SET LOCAL timezone = 'UTC'",
+        "SET LOCAL datestyle = 'ISO'",
+        "SET LOCAL standard_conforming_strings = on",
+        "SET LOCAL cursor_tuple_fraction = 1",
+    )
+
+
 def connect(where: Address, application: str) -> Any:
     """Connect, with a transaction that begins by itself.
 
@@ -175,7 +179,7 @@ def connect(where: Address, application: str) -> Any:
     from adbc_driver_postgresql import dbapi
 
     try:
-        return dbapi.connect(_with(where.uri, application_name=application, connect_timeout=str(CONNECT_S)))
+        return dbapi.connect(with_options(where.uri, application))
     except adbc_driver_manager.Error as error:
         raise failure(error, "", where) from error
 
@@ -184,6 +188,7 @@ def failure(error: Any, source: str, where: Address, statement: str = "") -> Exc
     """Return what to raise for an error of the driver: host, port and cause, never the password."""
     # the driver gives names and texts as bytes
     details = {bytes(k): v.decode(errors="replace") for k, v in getattr(error, "details", None) or ()}
+    told = getattr(error, "diag", None)  # by psycopg
     state = getattr(error, "sqlstate", None) or ""
     cause = details.get(b"PG_DIAG_MESSAGE_PRIMARY") or _cause(str(error), where)
     if state.startswith(_TRANSIENT_STATES) or any(words in cause.lower() for words in _TRANSIENT_WORDS):
@@ -198,28 +203,34 @@ def failure(error: Any, source: str, where: Address, statement: str = "") -> Exc
             f"{source}: the query took longer than it may ({where.name}).",
             hint="Raise data_source.config.query_timeout, or ask for less.",
         )
-    position = details.get(b"PG_DIAG_STATEMENT_POSITION", "")
+    position = details.get(b"PG_DIAG_STATEMENT_POSITION") or (told and told.statement_position)
     line = f", line {statement.count(chr(10), 0, int(position) - 1) + 1} of what was sent" if position else ""
-    hint = details.get(b"PG_DIAG_MESSAGE_HINT", "") or f"{where.name} refused the query; mend it."
+    hint = (
+        details.get(b"PG_DIAG_MESSAGE_HINT")
+        or (told and told.message_hint)
+        or f"{where.name} refused the query; mend it."
+    )
     return SourceError(f"{source}: {cause}{line}.", hint=hint)
 
 
 def _cause(message: str, where: Address) -> str:
     """Return the reason in a message of the driver's, without the address and without the password."""
     found = _REASON.search(message)
-    cause = (found[1] if found else message.partition("[libpq]")[2] or message).strip().rstrip(".")
+    cause = (found[1] if found else (message.splitlines() or [message])[0]).strip().rstrip(".")
     secret = urlsplit(where.uri).password
     return without_credentials(cause.replace(secret, "***") if secret else cause)
 
 
-def _with(uri: str, **options: str) -> str:
+def with_options(uri: str, application: str) -> str:
+    """Return a URI that says who we are and how long connecting may take, unless it does already."""
     given = urlsplit(uri).query
+    options = {"application_name": application, "connect_timeout": str(CONNECT_S)}
     missing = [f"{name}={quote(value)}" for name, value in options.items() if f"{name}=" not in given]
     separator = "&" if given else "?"
     return uri + (separator + "&".join(missing) if missing else "")
 
 
-def _cast(statement: str, types: Sequence[str]) -> str:
+def cast(statement: str, types: Sequence[str]) -> str:
     """Write the type of each placeholder into the statement.
 
     All are bound as text, since the driver calls text what a literal leaves open, and text compares
@@ -235,7 +246,8 @@ def _cast(statement: str, types: Sequence[str]) -> str:
     )
 
 
-def _literal_type(value: Scalar) -> str:
+def literal_type(value: Scalar) -> str:
+    """Return the type that a value's literal has in SQL, nothing for what a literal leaves open."""
     if isinstance(value, bool):
         return "bool"
     if isinstance(value, int):
@@ -243,7 +255,8 @@ def _literal_type(value: Scalar) -> str:
     return "numeric" if isinstance(value, float) else ""
 
 
-def _text(value: Scalar) -> str | None:
+def text_of(value: Scalar) -> str | None:
+    """Return a value as PostgreSQL writes it."""
     return str(value).lower() if isinstance(value, bool) else None if value is None else str(value)
 
 
