@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localdev.settings import Home
 
 _ALLOWED = "MMP_LOCAL_DEV_INSTALL"
+_FALSE = {"0", "false", "no"}
 _TRUE = {"1", "true", "yes"}
 _LEAST_BYTES = 1_000_000
 
@@ -109,10 +110,18 @@ def _step(home: Home, python: Path, *words: str) -> None:
 
 
 def _may_install(home: Home, engine: engines.Engine) -> bool:
-    """Return whether to install what is missing: as the environment says, else as whoever is there says."""
-    if {os.environ.get(_ALLOWED, "").lower(), os.environ.get("CI", "").lower()} & _TRUE:
+    """Return whether to install what is missing: as the environment says, else as whoever is there says.
+
+    Where nobody can be asked, root may: that is a fresh machine, and the one command has to do.
+    """
+    said = os.environ.get(_ALLOWED, "").lower()
+    if said in _FALSE:
+        return False
+    if {said, os.environ.get("CI", "").lower()} & _TRUE:
         return True
-    missing = _missing(home) if engine.name == "native" and sys.stdin.isatty() else []
+    missing = _missing(home) if engine.name == "native" else []
+    if missing and os.geteuid() == 0 and not sys.stdin.isatty():
+        return True
     return bool(missing) and _agreed(
         f"{' and '.join(missing)} not installed. Install by the package manager?"
     )
