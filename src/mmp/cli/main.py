@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from mmp import __version__
 from mmp.cli.screen import Screen
 from mmp.cli.verdict import Verdict
+from mmp.cli.words import Verb
 from mmp.errors import EXIT_INTERRUPTED
 from mmp.modeling import lean, threads
 
@@ -55,7 +56,7 @@ class Verbs(TyperGroup):
         threads.shorten_spinning()
         module = importlib.import_module(f"mmp.cli.{cmd_name.replace('-', '_')}")
         verb = typer.Typer(rich_markup_mode=None, add_completion=False)
-        verb.command(cmd_name, epilog=GLOBAL_FLAGS)(module.main)
+        verb.command(cmd_name, cls=Verb, epilog=GLOBAL_FLAGS)(module.main)
         return typer.main.get_command(verb)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
