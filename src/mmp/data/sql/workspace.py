@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -313,10 +312,15 @@ def identifier(name: str) -> str:
 
 
 def _stop(thread: threading.Thread, cancel: Callable[[], None]) -> None:
-    deadline = time.monotonic() + _PATIENCE_S
-    while thread.is_alive() and time.monotonic() < deadline:
-        cancel()
-        thread.join(_TICK_S)
+    """Cancel until the work ends, for a while: who is frozen answers no request to cancel either."""
+
+    def insist() -> None:
+        while thread.is_alive():
+            cancel()
+            thread.join(_TICK_S)
+
+    threading.Thread(target=insist, name="mmp-sql-cancel", daemon=True).start()
+    thread.join(_PATIENCE_S)
 
 
 def _final(error: Exception) -> Exception:
