@@ -19,7 +19,8 @@ from mmp.modeling.target import Target
 
 ROWS = list(MODELS.values())
 CLASSIFIERS = [row for row in ROWS if row.task == "classification"]
-BOOSTERS = [row for row in ROWS if row.early_stopping]
+BOOSTERS = [row for row in ROWS if row.early_stopping and row.engine != "sklearn"]
+HISTOGRAMS = [row for row in ROWS if row.early_stopping and row.engine == "sklearn"]
 N_ROWS = 240
 
 every_row = pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
@@ -456,6 +457,52 @@ def test_early_stopping_cuts_the_model_at_its_best_round(row):
     )
     if row.engine != "catboost":  # its learning rate goes by the number of rounds
         np.testing.assert_array_equal(shorter.model.predict(other.values), result.model.predict(other.values))
+
+
+@pytest.mark.parametrize("row", HISTOGRAMS, ids=lambda row: row.name)
+@pytest.mark.parametrize("metric", [None, "rmse or log_loss"])
+def test_histograms_stop_early_on_our_validation_rows_and_are_cut_at_their_best_round(row, metric, tmp_path):
+    metric = metric and ("rmse" if row.task == "regression" else "log_loss")
+    matrix, other = matrix_for(row), matrix_for(row, seed=1)
+    target, watched = target_for(row, matrix), target_for(row, other)
+    options = FitOptions(threads=1, early_stopping=EarlyStopping(3, metric))
+    rate = {"learning_rate": 0.5}
+    result = fit_model(row, rate, matrix, target, validation=(other, watched), options=options)
+    history, best = result.model.history["validation_score"], result.model.best_iteration
+    assert best == int(np.argmax(history))
+    assert len(history) == best + 4
+    assert (result.params["early_stopping"], result.params["n_iter_no_change"]) == (True, 3)
+    shorter = fit_model(
+        row, {**rate, row.rounds_param: best + 1}, matrix, target, options=FitOptions(threads=1)
+    )
+    expected = shorter.model.predict(other.values)
+    np.testing.assert_array_equal(expected, result.model.predict(other.values))
+    (tmp_path / "m").mkdir()
+    meta = result.model.save(tmp_path / "m")
+    loaded = engines.load(row.engine, tmp_path / "m", meta)
+    np.testing.assert_array_equal(expected, loaded.predict(other.values))
+
+
+@pytest.mark.parametrize("row", HISTOGRAMS, ids=lambda row: row.name)
+def test_histograms_that_watch_themselves_can_be_saved(row, tmp_path):
+    scoring = {"early_stopping": True, "scoring": "r2" if row.task == "regression" else "accuracy"}
+    matrix = matrix_for(row)
+    model = fitted(row, matrix, target_for(row, matrix), **scoring).model
+    loaded = engines.load(row.engine, tmp_path, model.save(tmp_path))
+    np.testing.assert_array_equal(model.predict(matrix.values), loaded.predict(matrix.values))
+
+
+@pytest.mark.parametrize("row", HISTOGRAMS, ids=lambda row: row.name)
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_histograms_know_every_stopping_metric(row, n_classes):
+    matrix = matrix_for(row)
+    target = target_for(row, matrix, n_classes)
+    for name, pair in row.stopping_metrics.items():
+        if pair[n_classes > 2]:
+            options = FitOptions(threads=1, early_stopping=EarlyStopping(50, name))
+            result = fit_model(row, small(row), matrix, target, validation=(matrix, target), options=options)
+            assert len(result.model.history["validation_score"]) == 12, name
+            assert result.findings == ()
 
 
 def fixed_rate(row):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -427,11 +429,24 @@ def test_dart_cannot_stop_early():
         )
 
 
-@pytest.mark.parametrize("name", ["XGBClassifier", "LGBMClassifier", "CatBoostClassifier"])
+STOPPED = ["XGBClassifier", "LGBMClassifier", "CatBoostClassifier", "HistGradientBoostingClassifier"]
+
+
+@pytest.mark.parametrize("name", STOPPED)
 def test_three_classes_stop_early(name):
     options = FitOptions(threads=1, early_stopping=EarlyStopping(2, "log_loss"))
     model = fit_model(find(name), {}, MATRIX, THREE, validation=(MATRIX, THREE), options=options).model
     assert model.predict(MATRIX.values).shape == (300, 3)
+
+
+def test_a_class_that_only_validation_rows_have_does_not_stop_histograms():
+    known = np.flatnonzero(THREE.values != 1)
+    matrix = replace(MATRIX, values=MATRIX.values[known])
+    options = FitOptions(threads=1, early_stopping=EarlyStopping(2))
+    row = find("HistGradientBoostingClassifier")
+    model = fit_model(row, {}, matrix, THREE.take(known), validation=(MATRIX, THREE), options=options).model
+    assert model.best_iteration is not None
+    assert (model.predict(MATRIX.values)[:, 1] == 0).all()
 
 
 @pytest.mark.parametrize("value", ["x", [1], 1.5, True])

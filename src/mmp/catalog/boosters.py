@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmp.catalog.row import ModelRow, Space, adding, aliases_of, words
+from mmp.catalog.row import ModelRow, Space, adding, aliases_of, stopping_on, words
 
 _XGBOOST: dict[str, Any] = {
     "engine": "xgboost",
@@ -202,16 +202,12 @@ _CATBOOST: dict[str, Any] = {
 }
 
 
-def _stopping(**theirs: str | tuple[str, str]) -> dict[str, tuple[str, str]]:
-    return {name: (their, their) if isinstance(their, str) else their for name, their in theirs.items()}
-
-
 BOOSTERS = (
     ModelRow(
         "xgboost.XGBClassifier",
         "classification",
         **_XGBOOST,
-        stopping_metrics=_stopping(
+        stopping_metrics=stopping_on(
             accuracy=("error", "merror"),
             average_precision="aucpr",
             log_loss=("logloss", "mlogloss"),
@@ -223,13 +219,13 @@ BOOSTERS = (
         "xgboost.XGBRegressor",
         "regression",
         **adding(_XGBOOST, defaults={"max_depth": 6}),
-        stopping_metrics=_stopping(mae="mae", mape="mape", mse="rmse", rmse="rmse"),
+        stopping_metrics=stopping_on(mae="mae", mape="mape", mse="rmse", rmse="rmse"),
     ),
     ModelRow(
         "lightgbm.LGBMClassifier",
         "classification",
         **adding(_LIGHTGBM, defaults={"n_estimators": 200, "num_leaves": 15}),
-        stopping_metrics=_stopping(
+        stopping_metrics=stopping_on(
             accuracy=("binary_error", "multi_error"),
             average_precision=("average_precision", ""),
             log_loss=("binary_logloss", "multi_logloss"),
@@ -251,13 +247,13 @@ BOOSTERS = (
         "lightgbm.LGBMRegressor",
         "regression",
         **_LIGHTGBM,
-        stopping_metrics=_stopping(mae="l1", mape="mape", mse="l2", rmse="rmse"),
+        stopping_metrics=stopping_on(mae="l1", mape="mape", mse="l2", rmse="rmse"),
     ),
     ModelRow(
         "catboost.CatBoostClassifier",
         "classification",
         **adding(_CATBOOST, parameters=words("auto_class_weights scale_pos_weight")),
-        stopping_metrics=_stopping(
+        stopping_metrics=stopping_on(
             accuracy="Accuracy",
             average_precision=("PRAUC", ""),
             log_loss=("Logloss", "MultiClass"),
@@ -270,7 +266,7 @@ BOOSTERS = (
         "catboost.CatBoostRegressor",
         "regression",
         **_CATBOOST,
-        stopping_metrics=_stopping(mae="MAE", mape="MAPE", mse="RMSE", r2="R2", rmse="RMSE"),
+        stopping_metrics=stopping_on(mae="MAE", mape="MAPE", mse="RMSE", r2="R2", rmse="RMSE"),
     ),
 )
 """Rows of the catalog, in the order of the documentation."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmp.catalog.row import ModelRow, Space, adding, words
+from mmp.catalog.row import ModelRow, Space, adding, stopping_on, words
 
 _SKLEARN: dict[str, Any] = {"engine": "sklearn", "extra": "sklearn"}
 _SEEDED: dict[str, Any] = {"seed_param": "random_state"}
@@ -112,6 +112,7 @@ _HISTOGRAMS: dict[str, Any] = {
     "handles_nulls": True,
     "native_categories": True,
     "rounds_param": "max_iter",
+    "early_stopping": True,
 }
 
 # -- linear models
@@ -221,12 +222,26 @@ ESTIMATORS = (
         "sklearn.ensemble.HistGradientBoostingClassifier",
         "classification",
         **adding(_HISTOGRAMS, parameters={"class_weight"}, defaults={"l2_regularization": 3.0}),
+        stopping_metrics=stopping_on(
+            accuracy="accuracy",
+            average_precision=("average_precision", ""),
+            balanced_accuracy="balanced_accuracy",
+            log_loss="neg_log_loss",
+            roc_auc=("roc_auc", "roc_auc_ovr"),
+        ),
         objectives=("log_loss",),
     ),
     ModelRow(
         "sklearn.ensemble.HistGradientBoostingRegressor",
         "regression",
         **adding(_HISTOGRAMS, parameters={"quantile"}, defaults={"max_iter": 300, "max_leaf_nodes": 31}),
+        stopping_metrics=stopping_on(
+            mae="neg_mean_absolute_error",
+            mape="neg_mean_absolute_percentage_error",
+            mse="neg_mean_squared_error",
+            r2="r2",
+            rmse="neg_root_mean_squared_error",
+        ),
     ),
     ModelRow(
         "sklearn.ensemble.GradientBoostingClassifier",

@@ -172,6 +172,11 @@ def aliases_of(text: str) -> dict[str, str]:
     return {alias: name.strip() for name, others in pairs for alias in others.split()}
 
 
+def stopping_on(**theirs: str | tuple[str, str]) -> dict[str, tuple[str, str]]:
+    """Return `ModelRow.stopping_metrics`; one name stands for two classes and for more."""
+    return {name: (their, their) if isinstance(their, str) else their for name, their in theirs.items()}
+
+
 def adding(shared: Mapping[str, Any], **more: Any) -> dict[str, Any]:
     """Add to the sets and tables that both tasks of a library share."""
     return {**shared, **{name: shared.get(name, type(value)()) | value for name, value in more.items()}}

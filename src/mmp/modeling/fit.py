@@ -241,7 +241,11 @@ def _stopping(
             "Early stopping needs validation rows, and there are none.",
             hint="Give data.split.validation a share.",
         )
-    return Stopping(asked.rounds, _metric(row, asked.metric, target))
+    stopping = Stopping(asked.rounds, _metric(row, asked.metric, target))
+    if row.engine == "sklearn":  # it is told by hyperparameters
+        scoring = stopping.metric or params.get("scoring", "loss")
+        params |= {"early_stopping": True, "n_iter_no_change": stopping.rounds, "scoring": scoring}
+    return stopping
 
 
 def _watched(validation: tuple[Matrix, Target]) -> tuple[Matrix, Target]:

@@ -121,6 +121,8 @@ def fit(job: FitJob) -> SklearnModel:
     """Fit the estimator, after making sure that it can be saved."""
     saved_as = check_saveable(job.row, job.params, trust=job.trust, allow_pickle=job.allow_pickle)
     estimator, unit = fitted(job)
+    if job.row.early_stopping:
+        _forget_scorer(estimator)
     if "n_jobs" in estimator.get_params(deep=False):
         # threads add up a forest's trees in the order they come, and two predictions differ
         estimator.set_params(n_jobs=1)
@@ -132,6 +134,7 @@ def fit(job: FitJob) -> SklearnModel:
         format=saved_as,
         in_blocks=job.row.in_blocks,
         unit=unit,
+        **(_cut(estimator) if job.stopping else {}),
     )
     model.predict(job.train.values[:1])  # some find out only now that a hyperparameter cannot be
     return model
@@ -150,7 +153,30 @@ def fitted(job: FitJob) -> tuple[Any, Unit]:
     unit = _unit(job)
     target = job.target.values if unit == Unit() else (job.target.values - unit.zero) / unit.one
     with _limited(_controller(), job.threads):
-        return estimator.fit(job.train.values, target, **_weights(estimator, job)), unit
+        return estimator.fit(job.train.values, target, **_weights(estimator, job), **_watched(job)), unit
+
+
+def _watched(job: FitJob) -> dict[str, Any]:
+    """Return the validation rows that say when to stop; a class without training rows has no place there."""
+    if not (job.stopping and job.validation):
+        return {}
+    matrix, target = job.validation
+    known = np.isin(target.values, job.target.values) if target.classes else slice(None)
+    return {"X_val": matrix.values[known], "y_val": target.values[known]}
+
+
+def _forget_scorer(estimator: Any) -> None:
+    """Take away what the fit watched itself with: a method of its own, which no file can hold."""
+    estimator._scorer = None  # noqa: SLF001 - neither has another name
+    vars(estimator).pop("_raw_predict", None)
+
+
+def _cut(estimator: Any) -> dict[str, Any]:
+    """Cut off the trees behind the best round, which scikit-learn keeps."""
+    scores = estimator.validation_score_[1:]  # the first is of no tree
+    best = int(np.argmax(scores))
+    del estimator._predictors[best + 1 :]  # noqa: SLF001 - it has no other name
+    return {"best_iteration": best, "history": {"validation_score": tuple(scores.tolist())}}
 
 
 def _categories(job: FitJob, most: int) -> list[int] | None:
