@@ -10,7 +10,8 @@
      │  ├ MissingColumnsError  columns the recipe or the model needs
      │  ├ SourceError          a file or a database that cannot be read
      │  ├ EmptySplitError      a part of the split without rows or without a class
-     │  └ LeakageError         a feature that gives the target away
+     │  ├ LeakageError         a feature that gives the target away
+     │  └ UnknownEntityError   a key for which the feature store has nothing
      ├ TrainingError       4   fitting
      ├ FeatureStoreError   5   Feast and its stores
      ├ TrackingError       6   MLflow
@@ -115,6 +116,13 @@ class LeakageError(DataError):
     """A feature that gives the target away."""
 
     code = "leakage"
+
+
+class UnknownEntityError(DataError):
+    """A key for which the feature store has nothing, where the recipe calls that an error."""
+
+    code = "unknown_entity"
+    http_status = 404
 
 
 class TrainingError(MmpError):

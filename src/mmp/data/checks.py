@@ -62,11 +62,21 @@ class Checked(NamedTuple):
     left_out: tuple[str, ...]
 
 
-def roles(table: Table, data: Data) -> Roles:
+def roles(table: Table, data: Data, *, keys: Sequence[str] = ()) -> Roles:
     """Return what each column is for, by the recipe's data section.
 
     Features are the columns of ``feature_columns``, else all that have no other role: a key, a
     timestamp or a column that the split divides by is no feature unless it is listed.
+
+    Parameters
+    ----------
+    table : Table
+        With the features of the feature store, where there are any.
+    data : Data
+        The recipe's.
+    keys : sequence of str
+        Columns by which the feature store found them: entity keys as well, but for those that are
+        listed as features.
 
     Raises
     ------
@@ -76,12 +86,14 @@ def roles(table: Table, data: Data) -> Roles:
         Where the target or a key is listed as a feature.
     """
     interface, division = data.data_interface, data.split
+    listed = interface.feature_columns
+    entities = (*interface.entity_columns, *(key for key in keys if key not in (listed or ())))
     others = (
-        interface.target_column, *interface.entity_columns, interface.timestamp_column,
-        interface.treatment_column, division.temporal_column, division.group_column, division.split_column,
+        interface.target_column, *entities, interface.timestamp_column, interface.treatment_column,
+        division.temporal_column, division.group_column, division.split_column,
+        data.event_timestamp,
     )  # fmt: skip
     taken = [name for name in others if name is not None]
-    listed = interface.feature_columns
     require(dict.fromkeys((*taken, *(listed or ()))), table.names, table.source)
     for name in listed or ():
         if name == interface.target_column or name in interface.entity_columns:
@@ -90,7 +102,9 @@ def roles(table: Table, data: Data) -> Roles:
                 hint="Take it out of feature_columns.",
             )
     features = tuple(name for name in table.names if name not in taken) if listed is None else tuple(listed)
-    return Roles(interface.target_column, features, interface.entity_columns, interface.timestamp_column)
+    return Roles(
+        interface.target_column, features, tuple(dict.fromkeys(entities)), interface.timestamp_column
+    )
 
 
 def drop_null_target(table: Table, target: str) -> tuple[Table, int]:

@@ -15,6 +15,7 @@ from mmp.data.buffers import INSTANT, one_chunk, valid, values, wrap
 from mmp.data.names import require
 from mmp.errors import DataError, LeakageError, SettingsError
 from mmp.features import indexes
+from mmp.features.joined import Joined
 from mmp.features.sources import history, workspace
 from mmp.features.statements import (
     SPINE,
@@ -51,22 +52,6 @@ _KEY_TYPES: Mapping[ValueType, pa.DataType] = {
 _ROWS_PER_LOOKUP = 4
 _MICROSECONDS = 1_000_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Joined:
-    """Rows with their features.
-
-    Parameters
-    ----------
-    table : pyarrow.Table
-        The rows as they came, in their order, and after them one column per feature, of a type of `Table`.
-    found : mapping of str to ndarray of bool, shape (n_rows,)
-        By view: for which rows it had values that held.
-    """
-
-    table: pa.Table
-    found: Mapping[str, npt.NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)

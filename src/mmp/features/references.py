@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from mmp.data.table import Kind
 
 ValueType = Literal["INT32", "INT64", "FLOAT", "DOUBLE", "STRING", "BOOL", "UNIX_TIMESTAMP"]
+
+Default = float | int | bool | str
+"""What a row without features gets for one: a plain value, a moment in microseconds since the epoch."""
 
 KINDS: Final[Mapping[ValueType, Kind]] = {
     "INT32": "integer",
@@ -147,6 +150,8 @@ class FeatureSet:
         What an entity without features gets.
     timestamp_column : str or None
         Event timestamp of the rows, for the point-in-time join.
+    defaults : mapping of str to number, bool or str
+        By feature, what rows without features get where `on_missing` says so; filled by a training.
     """
 
     project: str
@@ -154,6 +159,7 @@ class FeatureSet:
     views: tuple[View, ...]
     on_missing: Literal["error", "null", "default"] = "null"
     timestamp_column: str | None = None
+    defaults: Mapping[str, Default] = field(default_factory=dict)
 
     @property
     def features(self) -> Iterator[Feature]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from mmp.data.table import ColumnSpec
 from mmp.errors import ArtifactError, DataError, MmpError
+from mmp.features.references import KINDS, FeatureSet
 from mmp.modeling import columns, engines
 from mmp.modeling.answer import answer
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
@@ -66,8 +67,10 @@ class Bundle:
         Probability of the positive class that decides for it.
     baseline : mapping
         Distribution of the training columns, plain JSON.
+    features : FeatureSet or None
+        What the feature store adds to a request, see `mmp.modeling.complete`.
     examples : tuple of mapping
-        Synthetic requests in served form, see `mmp.modeling.golden`.
+        Synthetic rows in served form, features of the store among them, see `mmp.modeling.golden`.
     parameters, metrics : mapping
         What the estimator was given, and how it did; for display.
 
@@ -88,6 +91,7 @@ class Bundle:
     positive: int | None = None
     threshold: float = ARGMAX_THRESHOLD
     baseline: Mapping[str, Any] = field(default_factory=dict)
+    features: FeatureSet | None = None
     examples: tuple[Mapping[str, Any], ...] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     metrics: Mapping[str, Any] = field(default_factory=dict)
@@ -101,8 +105,30 @@ class Bundle:
 
     @property
     def inputs(self) -> tuple[ColumnSpec, ...]:
-        """Columns that a request must have."""
+        """Columns that a complete row must have."""
         return (*self.pipeline.keys, *self.pipeline.inputs)
+
+    @property
+    def stored(self) -> tuple[ColumnSpec, ...]:
+        """Those of `inputs` that come from the feature store."""
+        names = self.features.names if self.features is not None else ()
+        return tuple(spec for spec in self.pipeline.inputs if spec.name in names)
+
+    @property
+    def feature_keys(self) -> tuple[ColumnSpec, ...]:
+        """Columns by which the feature store finds a row, of the kinds that the store has them in."""
+        if self.features is None:
+            return ()
+        kinds = {key.column: KINDS[key.value_type] for view in self.features.views for key in view.keys}
+        known = {(spec.name, spec.kind): spec for spec in (*self.entities, *self.inputs)}
+        return tuple(known.get(key, ColumnSpec(*key)) for key in kinds.items())
+
+    @property
+    def request(self) -> tuple[ColumnSpec, ...]:
+        """Columns that a request must have: what finds its features, and what no store knows."""
+        stored, keys = self.stored, self.feature_keys
+        found = {spec.name for spec in (*stored, *keys)}
+        return (*keys, *(spec for spec in self.inputs if spec.name not in found))
 
     @property
     def output_names(self) -> tuple[str, ...]:
@@ -117,7 +143,8 @@ class Bundle:
         Parameters
         ----------
         source : pyarrow.Table or sequence of mapping
-            Rows with the columns of `inputs`, in any order; other columns are ignored.
+            Complete rows, with the columns of `inputs`, in any order; other columns are ignored. What
+            the feature store adds, `mmp.modeling.complete` adds before.
         where : str
             What the rows are, for messages.
 
@@ -177,6 +204,7 @@ class Bundle:
             "classes": list(self.classes),
             "positive": self.positive,
             "threshold": self.threshold,
+            "features": None if self.features is None else self.features.to_json(),
             "parameters": _displayed(self.parameters),
             "metrics": _displayed(self.metrics),
         }
@@ -242,9 +270,14 @@ class Bundle:
             positive=content["positive"],
             threshold=content["threshold"],
             baseline=baseline,
+            features=_features(content.get("features")),
             parameters=content["parameters"],
             metrics=content["metrics"],
         )
+
+
+def _features(content: Mapping[str, Any] | None) -> FeatureSet | None:
+    return None if content is None else FeatureSet.from_json(content)
 
 
 def _displayed(value: Any) -> Any:

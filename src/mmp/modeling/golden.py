@@ -96,6 +96,14 @@ def draw(
     )
 
 
+def served(bundle: Bundle) -> tuple[dict[str, Any], ...]:
+    """Return a bundle's examples as requests: without what the feature store adds."""
+    stored = {spec.name for spec in bundle.stored}
+    return tuple(
+        {name: value for name, value in row.items() if name not in stored} for row in bundle.examples
+    )
+
+
 def write(bundle: Bundle, folder: Path) -> None:
     """Write a bundle's examples and its answers to them."""
     answers = bundle.predict(bundle.examples).values

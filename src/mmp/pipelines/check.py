@@ -101,18 +101,22 @@ def _check_data(
 ) -> Checked:
     # in here, because settings alone are checked without loading Arrow and NumPy
     from mmp.evaluation.evaluate import requests
+    from mmp.pipelines.enrich import enrich, feature_set, with_defaults
     from mmp.pipelines.prepare import in_words, prepare, split_rows
     from mmp.pipelines.rows import labelled_rows, read_table
 
     what = recipe.value
-    table = read_table(what, config.value, source, application="mmp validate")
-    rows = labelled_rows(table, what)
+    where, features = config.value, feature_set(what, config.value)
+    table = read_table(what, where, source, features, application="mmp validate")
+    enriched = enrich(table, features, what, where, application="mmp validate")
+    rows = labelled_rows(enriched.table, what, features)
     requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
     parts, row = split_rows(rows, what), model_row(what)
+    rows, _ = with_defaults(rows, enriched, parts["train"])
     prepared = prepare(rows, parts, what, row)
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
         f"{len(rows.features)} features, target {rows.describe_target()}; {in_words(parts)}; "
         f"{row.class_path} on {len(prepared.pipeline.names)} columns"
     )
-    return Checked(("settings", "data"), summary, (*findings, *rows.findings))
+    return Checked(("settings", "data"), summary, (*findings, *enriched.findings, *rows.findings))

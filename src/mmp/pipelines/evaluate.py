@@ -12,6 +12,7 @@ import numpy as np
 from mmp.data import checks
 from mmp.errors import SettingsError
 from mmp.evaluation.evaluate import evaluate as metrics_of
+from mmp.modeling import complete
 from mmp.modeling.columns import coerce
 from mmp.modeling.target import Target, encode_known
 from mmp.pipelines.model import load_model
@@ -97,13 +98,15 @@ def evaluate(
         bundle = logged.bundle
         note(f"{logged.run.name}, {bundle.class_path}")
     with steps("read") as note:
-        table = logged.read(data, [spec.name for spec in (*bundle.inputs, bundle.target)], parameters)
+        table = logged.read(data, _columns(bundle), parameters)
+        changes = () if complete.is_complete(bundle, table.arrow) else logged.feature_changes()
+        table = logged.complete(table)
         labelled, n_null = checks.drop_null_target(table, bundle.target.name)
         note(
             f"{table.n_rows:,} rows from {table.source}"
             + (f", {n_null:,} without target left out" if n_null else "")
         )
-    findings = [*logged.findings, *labelled.findings]
+    findings = [*logged.findings, *changes, *labelled.findings]
     with steps("evaluate") as note:
         metrics = metrics_of(
             _target(bundle, labelled),
@@ -126,6 +129,13 @@ def evaluate(
     if report:
         _write(result, Path(report))
     return result
+
+
+def _columns(bundle: Bundle) -> list[str] | None:
+    """Return the columns to read; all where features may or may not be there already."""
+    if bundle.features is not None:
+        return None
+    return [spec.name for spec in (*bundle.inputs, bundle.target)]
 
 
 def _target(bundle: Bundle, table: Table) -> Target:

@@ -9,6 +9,7 @@ import numpy as np
 
 from mmp.errors import DataError
 from mmp.evaluation.explain import explain as explain_rows
+from mmp.modeling import complete
 from mmp.pipelines.model import load_model
 from mmp.pipelines.steps import Steps
 
@@ -102,6 +103,8 @@ def explain(
         note(f"{logged.run.name}, {bundle.class_path}")
     with steps("read") as note:
         table = logged.read(data, parameters=parameters)
+        changes = () if complete.is_complete(bundle, table.arrow) else logged.feature_changes()
+        table = logged.complete(table)
         rows = _rows(table, row)
         note(f"{table.n_rows:,} rows from {table.source}")
     with steps("explain") as note:
@@ -118,7 +121,7 @@ def explain(
         n_rows=len(explanation.rows),
         columns=explanation.ranking() if row is None else _parts(explanation, chosen),
         row=None if row is None else _row(bundle, explanation, chosen),
-        findings=(*logged.findings, *table.findings, *findings),
+        findings=(*logged.findings, *changes, *table.findings, *findings),
     )
 
 

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.data import sources
 from mmp.data.template import Query
-from mmp.errors import ArtifactError, Finding
+from mmp.errors import ArtifactError, FeatureStoreError, Finding
+from mmp.features import registry
+from mmp.modeling import complete
+from mmp.pipelines.enrich import extended
 from mmp.pipelines.source import opened
 from mmp.tracking import artifacts, manifest
 from mmp.tracking.run import ERROR, resolve_run
@@ -48,6 +51,11 @@ class LoggedModel:
     findings: tuple[Finding, ...]
     config: Config = field(repr=False)
 
+    @property
+    def application(self) -> str:
+        """What a database calls us."""
+        return f"mmp {self.run.run_id[:8]}"
+
     def read(
         self,
         source: str,
@@ -61,7 +69,8 @@ class LoggedModel:
         text again, and times come in the format that they had.
         """
         bundle = self.bundle
-        texts = [spec.name for spec in (*bundle.inputs, *bundle.entities, bundle.target) if _as_words(spec)]
+        specs = (*bundle.inputs, *bundle.feature_keys, *bundle.entities, bundle.target)
+        texts = [spec.name for spec in specs if _as_words(spec)]
         found = opened(source, self.config, parameters)
         return sources.read(
             found,
@@ -69,8 +78,53 @@ class LoggedModel:
             texts=texts,
             storage_options=self.config.files.storage_options,
             database=self.config.database if isinstance(found, Query) else None,
-            application=f"mmp {self.run.run_id[:8]}",
+            application=self.application,
         )
+
+    def complete(self, table: Table) -> Table:
+        """Add to a table what the offline store knows of each row, as of its event timestamp, else of now.
+
+        Raises
+        ------
+        FeatureStoreError
+            The store does not answer, or lacks a column.
+        DataError
+            The rows lack a key, or bring a part of the features.
+        """
+        bundle = self.bundle
+        if bundle.features is None:
+            return table
+        lookup = complete.historical(bundle.features, self.config, application=self.application)
+        return extended(table, complete.complete(bundle, table.arrow, lookup, where=table.source))
+
+    def complete_now(self, rows: Sequence[Mapping[str, Any]]) -> Sequence[Mapping[str, Any]]:
+        """Add to rows what the online store knows of them.
+
+        Raises
+        ------
+        FeatureStoreError, DataError
+            As of `complete`.
+        """
+        if self.bundle.features is None:
+            return rows
+        with complete.now(self.bundle.features, self.config) as lookup:
+            return complete.complete(self.bundle, rows, lookup)
+
+    def feature_changes(self) -> tuple[Finding, ...]:
+        """Return how feature views changed since the training, or refuse those that the model cannot take.
+
+        Raises
+        ------
+        FeatureStoreError
+            A view or a feature is gone, or of another type; the registry does not answer.
+        """
+        if self.bundle.features is None:
+            return ()
+        found = registry.compare(self.bundle.features, self.config.feature_store)
+        errors = [finding.message for finding in found if finding.level == "error"]
+        if errors:
+            raise FeatureStoreError(" ".join(errors), hint="Mend the view and apply it, or train again.")
+        return found
 
 
 def _as_words(spec: ColumnSpec) -> bool:
@@ -94,12 +148,23 @@ def load_model(ref: str, config: Config) -> LoggedModel:
     ArtifactError
         The run has no model, or it is not as it was written.
     """
-    with connect(config.mlflow, create=False) as store, scratch("model") as folder:
+    with scratch("model") as folder:
+        return load_folder(folder, fetch(ref, config, folder), config)
+
+
+def fetch(ref: str, config: Config, folder: Path) -> RunRecord:
+    """Find a run and copy its model into a folder; raises what `load_model` does."""
+    with connect(config.mlflow, create=False) as store:
         run = store.get_run(_run_id(store, ref, config))
         _download(store, run, folder)
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            bundle = artifacts.load(folder, expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
+    return run
+
+
+def load_folder(folder: Path, run: RunRecord, config: Config) -> LoggedModel:
+    """Load what `fetch` copied, verified against the run's tag; raises what `load_model` does."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        bundle = artifacts.load(folder, expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
     return LoggedModel(bundle, run, findings, config)
 

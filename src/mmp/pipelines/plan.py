@@ -12,6 +12,7 @@ from mmp.modeling import threads
 from mmp.modeling.hyperparameters import complete
 from mmp.pipelines import record
 from mmp.pipelines.check import model_row, refuse_settings
+from mmp.pipelines.enrich import enrich, feature_set, with_defaults
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.prepare import prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
@@ -156,9 +157,12 @@ def plan(
     findings = refuse_settings(recipe, config)
     row = model_row(what)
     source = find_source(what, where, data, parameters)
-    table = read_table(what, where, source, application="mmp plan")
-    rows = labelled_rows(table, what)
+    features = feature_set(what, where)
+    table = read_table(what, where, source, features, application="mmp plan")
+    enriched = enrich(table, features, what, where, application="mmp plan")
+    rows = labelled_rows(enriched.table, what, features)
     parts = split_rows(rows, what)
+    rows, _ = with_defaults(rows, enriched, parts["train"])
     prepared = prepare(rows, parts, what, row)
     settings, told = _parameters(what, row, prepared)
     return Plan(
@@ -177,7 +181,7 @@ def plan(
         parameters=settings,
         trials=0,
         writes=_writes(what, where),
-        findings=(*findings, *rows.findings, *told),
+        findings=(*findings, *enriched.findings, *rows.findings, *told),
     )
 
 
@@ -186,7 +190,11 @@ def _columns(rows: Rows, prepared: Prepared, recipe: Recipe) -> Iterator[Planned
     for feature, sources in zip(prepared.pipeline.names, prepared.pipeline.origins, strict=True):
         for source in sources:
             becomes.setdefault(source, []).append(feature)
-    named = dict(_named_roles(recipe)) | {spec.name: "feature" for spec in rows.features}
+    named = (
+        {spec.name: "entity" for spec in rows.entities}
+        | dict(_named_roles(recipe))
+        | {spec.name: "feature" for spec in rows.features}
+    )
     for spec in rows.table.specs:
         role = named.get(spec.name, "left out")
         yield PlannedColumn(spec.name, spec.kind, role, tuple(becomes.get(spec.name, ())))
@@ -197,9 +205,9 @@ def _named_roles(recipe: Recipe) -> Iterator[tuple[str, str]]:
     for name in (division.temporal_column, division.group_column, division.split_column):
         if name is not None:
             yield name, "divides"
-    if interface.timestamp_column is not None:
-        yield interface.timestamp_column, "timestamp"
-    yield from ((name, "entity") for name in interface.entity_columns)
+    for name in (recipe.data.event_timestamp, interface.timestamp_column):
+        if name is not None:
+            yield name, "timestamp"
     yield str(interface.target_column), "target"
 
 

@@ -12,7 +12,7 @@ from mmp.pipelines.model import load_model
 from mmp.settings.sources import BUCKETS, PYTHON, QUERIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -48,6 +48,9 @@ class Predicted:
 def predict(ref: str, config: Config, rows: str, parameters: Mapping[str, Any] | None = None) -> Predicted:
     """Predict rows with a logged model.
 
+    Where the model takes features from the feature store, rows of JSON get those of now from the online
+    store, rows of a table those of their event timestamp from the offline store.
+
     Parameters
     ----------
     ref : str
@@ -67,16 +70,17 @@ def predict(ref: str, config: Config, rows: str, parameters: Mapping[str, Any] |
     """
     logged = load_model(ref, config)
     is_table = rows.startswith((PYTHON, *BUCKETS)) or rows.lower().endswith(_TABLES) or _is_directory(rows)
+    source: pa.Table | Sequence[Mapping[str, Any]]
     if is_table:
-        source: pa.Table | list[dict[str, Any]] = logged.read(rows, parameters=parameters).arrow
-        single = False
+        source, single = logged.complete(logged.read(rows, parameters=parameters)).arrow, False
     else:
         if parameters is not None:
             raise SettingsError(
                 "-p sets the variables of a query, and --input is none.", hint="Leave -p out."
             )
         value = _parsed(rows)
-        single, source = isinstance(value, dict), value if isinstance(value, list) else [value]
+        single = isinstance(value, dict)
+        source = logged.complete_now([value] if single else value)
     predictions = logged.bundle.predict(source, where=rows if is_table else "")
     return Predicted(logged.run.run_id, predictions.records(), single, logged.findings)
 

@@ -124,4 +124,6 @@ def _series(rows: Rows, recipe: Recipe, steps: Sequence[Step]) -> Series | None:
     is_asked = any(step.type in STEPS and STEPS[step.type].of_series for step in steps)
     if time is None or not (recipe.data.is_ordered and is_asked):
         return None
-    return Series(rows.entities, rows.table.spec(time))
+    # the feature store's keys find features; only those that the recipe names tell series apart
+    own = recipe.data.data_interface.entity_columns
+    return Series(tuple(spec for spec in rows.entities if spec.name in own), rows.table.spec(time))

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from mmp.catalog.tasks import TASKS
 from mmp.data.fingerprint import fingerprint
+from mmp.features import registry
 from mmp.settings.base import Section
 from mmp.tracking import environment
 from mmp.tracking.run import KIND, TASK
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mmp.data.table import Table
     from mmp.data.template import Query
     from mmp.errors import Finding
+    from mmp.features.references import FeatureSet
     from mmp.modeling.fit import Fitted
     from mmp.settings.config import Config
     from mmp.settings.load import Loaded
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 QUERY_FILE = "query.json"
 """The artifact that says what was asked of a database."""
+
+FEATURES_FILE = "features.json"
+"""The artifact that says what was taken from the feature store."""
 
 _MLFLOW_TYPES = {
     "integer": "long",
@@ -180,6 +185,30 @@ def log_inputs(
             profile=json.dumps({"num_rows": found.n_rows, "num_columns": found.n_columns}),
         )
     )
+
+
+def log_features(active: ActiveRun, features: FeatureSet | None) -> None:
+    """Log what was taken from the feature store: references, definitions, and the digest of these."""
+    if features is None:
+        return
+    content = {"digest": registry.digest(features), **features.to_json()}
+    active.log_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", FEATURES_FILE)
+    active.log_params(
+        {
+            "features.project": features.project,
+            "features.views": ", ".join(view.name for view in features.views),
+            "features.references": json.dumps(
+                [f"{view.name}:{feature.source_name}" for view in features.views for feature in view.features]
+            ),
+        }
+    )
+    active.set_tags({"mmp.features.digest": content["digest"]})
+
+
+def features_in_words(features: FeatureSet) -> str:
+    """Return how many features there are, and of how many views."""
+    n_views, n_features = len(features.views), len(features.names)
+    return f"{n_features} features of {n_views} view{'' if n_views == 1 else 's'} as of each row"
 
 
 def steps_in_words(steps: Sequence[Any]) -> str:

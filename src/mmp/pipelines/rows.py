@@ -16,6 +16,7 @@ from mmp.modeling.target import encode
 if TYPE_CHECKING:
     from mmp.data.table import ColumnSpec, Table
     from mmp.errors import Finding
+    from mmp.features.references import FeatureSet
     from mmp.modeling.target import Target
     from mmp.settings.config import Config
     from mmp.settings.recipe import Recipe
@@ -62,7 +63,14 @@ class Rows:
         return f"{name} of {target.n_classes} classes"
 
 
-def read_table(recipe: Recipe, config: Config, source: str | Query, *, application: str = "mmp") -> Table:
+def read_table(
+    recipe: Recipe,
+    config: Config,
+    source: str | Query,
+    features: FeatureSet | None = None,
+    *,
+    application: str = "mmp",
+) -> Table:
     """Read the table of a recipe, or the one that stands in for it.
 
     Parameters
@@ -71,6 +79,8 @@ def read_table(recipe: Recipe, config: Config, source: str | Query, *, applicati
         What, and how it is reached.
     source : str or Query
         From `pipelines.source.find_source`.
+    features : FeatureSet, optional
+        What the feature store will add: the table needs its keys and not its features.
     application : str
         What a database calls us.
 
@@ -81,22 +91,25 @@ def read_table(recipe: Recipe, config: Config, source: str | Query, *, applicati
     """
     return sources.read(
         source,
-        columns=_columns(recipe),
+        columns=_columns(recipe, features),
+        texts=_text_keys(features),
         storage_options=config.files.storage_options,
         database=config.database if isinstance(source, Query) else None,
         application=application,
     )
 
 
-def labelled_rows(table: Table, recipe: Recipe) -> Rows:
+def labelled_rows(table: Table, recipe: Recipe, features: FeatureSet | None = None) -> Rows:
     """Sort out the columns, leave out rows without a target, and check the rest.
 
     Parameters
     ----------
     table : Table
-        As it was read.
+        As it was read and joined.
     recipe : Recipe
         Names the columns' roles and the levels of the checks.
+    features : FeatureSet, optional
+        What the feature store added; its keys are entity keys, but for those listed as features.
 
     Raises
     ------
@@ -104,7 +117,7 @@ def labelled_rows(table: Table, recipe: Recipe) -> Rows:
         A check that stops the run, or a target that cannot be predicted.
     """
     interface, task = recipe.data.data_interface, recipe.task_choice
-    roles = checks.roles(table, recipe.data)
+    roles = checks.roles(table, recipe.data, keys=features.key_columns if features else ())
     target_name = str(roles.target)
     rows, _ = checks.drop_null_target(table, target_name)
     checked = checks.check(rows, roles, task=task, levels=recipe.data.checks)
@@ -125,7 +138,7 @@ def labelled_rows(table: Table, recipe: Recipe) -> Rows:
     )
 
 
-def _columns(recipe: Recipe) -> list[str] | None:
+def _columns(recipe: Recipe, features: FeatureSet | None) -> list[str] | None:
     """Return the columns to read, None for all: those that no key names are features."""
     interface, split = recipe.data.data_interface, recipe.data.split
     if interface.feature_columns is None:
@@ -133,5 +146,14 @@ def _columns(recipe: Recipe) -> list[str] | None:
     others = (
         interface.target_column, *interface.entity_columns, interface.timestamp_column,
         split.temporal_column, split.group_column, split.split_column,
+        *((*features.key_columns, features.timestamp_column) if features else ()),
     )  # fmt: skip
-    return list(dict.fromkeys([*interface.feature_columns, *(name for name in others if name is not None)]))
+    stored = features.names if features else ()
+    wanted = [*interface.feature_columns, *(name for name in others if name is not None)]
+    return [name for name in dict.fromkeys(wanted) if name not in stored]
+
+
+def _text_keys(features: FeatureSet | None) -> list[str]:
+    """Return the keys that are text whatever they look like: a code may begin with zeros."""
+    views = features.views if features else ()
+    return [key.column for view in views for key in view.keys if key.value_type == "STRING"]

@@ -14,6 +14,7 @@ from mmp.modeling.bundle import Bundle
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.pipelines import record
 from mmp.pipelines.check import model_row, refuse_settings
+from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
 from mmp.pipelines.prepare import in_words, prepare, split_rows
@@ -33,7 +34,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.catalog.models import ModelRow
+    from mmp.data.template import Query
     from mmp.errors import Finding
+    from mmp.features.references import FeatureSet
     from mmp.modeling.engines.base import Model
     from mmp.modeling.fit import Fitted
     from mmp.modeling.pipeline import Matrix
@@ -135,18 +138,18 @@ def train(
         active.log_params(record.parameters(what))
         active.flush()
 
-        with steps("read") as note:
-            table = read_table(what, where, asked, application=f"mmp train {active.run_id[:8]}")
-            source = table.source
-            record.log_inputs(active, recipe, config, table, asked)
-            note(f"{table.n_rows:,} rows, {len(table.specs)} columns from {source}")
+        enriched = _read(recipe, config, asked, active, steps)
+        source, features = enriched.table.source, enriched.features
+        findings.add(enriched.findings)
         with steps("check") as note:
-            rows = labelled_rows(table, what)
+            rows = labelled_rows(enriched.table, what, features)
             findings.add(rows.findings)
             requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
             note(f"{len(rows.features)} features, target {rows.describe_target()}")
         with steps("split") as note:
             parts = split_rows(rows, what)
+            rows, features = with_defaults(rows, enriched, parts["train"])
+            record.log_features(active, features)
             note(in_words(parts))
         with steps("prepare") as note:
             prepared = prepare(rows, parts, what, row)
@@ -155,7 +158,7 @@ def train(
             note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
             sample = Sample.of(rows, parts, prepared, what)
         # the fit needs the memory more than anybody the table
-        del table
+        del enriched
         rows = rows.without_table()
         release()
         with steps("fit") as note:
@@ -170,7 +173,7 @@ def train(
             findings.add(undefined)
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
-            bundle = _bundle(rows, prepared, fitted, outputs, metrics, what)
+            bundle = _bundle(rows, prepared, fitted, outputs, metrics, features, what)
         with steps("explain") as note:
             findings.add(show(active, bundle, sample, outputs[sample.part], what, note))
         with steps("package") as note:
@@ -189,8 +192,30 @@ def train(
         artifacts=files,
         timings_s=steps.timings_s,
         warnings=findings.all,
-        example=bundle.examples[0],
+        example=golden.served(bundle)[0],
     )
+
+
+def _read(
+    recipe: Loaded[Recipe],
+    config: Loaded[Config],
+    asked: str | Query,
+    active: ActiveRun,
+    steps: Steps,
+) -> Enriched:
+    """Read the rows, note what went in, and add what the feature store knows of them."""
+    what, where, application = recipe.value, config.value, f"mmp train {active.run_id[:8]}"
+    with steps("read") as note:
+        features = feature_set(what, where)
+        table = read_table(what, where, asked, features, application=application)
+        record.log_inputs(active, recipe, config, table, asked)
+        note(f"{table.n_rows:,} rows, {len(table.specs)} columns from {table.source}")
+    if features is None:
+        return Enriched(table)
+    with steps("features") as note:
+        enriched = enrich(table, features, what, where, application=application)
+        note(record.features_in_words(features))
+    return enriched
 
 
 def _fit(prepared: Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
@@ -257,6 +282,7 @@ def _bundle(
     fitted: Fitted,
     outputs: Mapping[str, npt.NDArray[np.float64]],
     metrics: Metrics,
+    features: FeatureSet | None,
     recipe: Recipe,
 ) -> Bundle:
     """Put together everything that a prediction needs."""
@@ -279,6 +305,7 @@ def _bundle(
             outputs[unseen],
             threshold=_threshold(recipe),
         ),
+        features=features,
         parameters=fitted.params,
         metrics=metrics,
     )

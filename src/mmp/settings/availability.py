@@ -64,12 +64,6 @@ NOT_YET = (
         "model.calibration.enabled", "calibration", "set it to false", lambda r: r.model.calibration.enabled
     ),
     NotYet(
-        "data.fetcher.type",
-        "the feature store",
-        "set it to pass_through",
-        lambda r: r.data.fetcher.type == "feature_store",
-    ),
-    NotYet(
         "data.split.strategy",
         "cross-validation",
         "choose random, temporal, group or predefined",

@@ -36,6 +36,7 @@ PARTS = ("train", "validation", "test", "calibration")
 # How far from 1 shares may sum: what rounding to two digits does.
 ROUNDING = 0.0101
 
+_WAYS_TO_TAKE = ("feature_views", "features", "feature_service")
 _STRATEGY_COLUMNS = {"temporal": "temporal_column", "group": "group_column", "predefined": "split_column"}
 
 # Where a step belongs, and what it works on where it names no columns.
@@ -112,7 +113,7 @@ def check(recipe: Loaded[Recipe] | Recipe, config: Loaded[Config] | Config) -> l
     """
     what, place, line = _opened(recipe)
     where, place_in_config, _ = _opened(config)
-    issues = [*_recipe(what), *_source(what, where)]
+    issues = [*_recipe(what), *_source(what, where), *_feature_store(what, where)]
     issues += [_Issue("available", "error", key, text) for key, text in missing_features(what)]
     issues.sort(key=lambda issue: line(_path(issue.key)))
     findings = [_finding(issue, place) for issue in issues]
@@ -332,6 +333,41 @@ def _metrics(recipe: Recipe) -> _Issues:
                 yield _Issue("metrics", "error", key, f"there is no metric {name!r}: {wrong}")
 
 
+# -- features ------------------------------------------------------------------------------------------
+
+
+def _fetcher(recipe: Recipe) -> _Issues:
+    fetcher = recipe.data.fetcher
+    ways = [name for name in _WAYS_TO_TAKE if getattr(fetcher, name)]
+    if fetcher.type == "pass_through":
+        for name in ways:
+            message = "it has no effect while data.fetcher.type is pass_through; write feature_store there"
+            yield _Issue("features", "warn", f"data.fetcher.{name}", message)
+        return
+    if not ways:
+        message = f"the feature store needs one of {', '.join(_WAYS_TO_TAKE)}"
+        yield _Issue("features", "error", "data.fetcher", message)
+    moment = recipe.data.event_timestamp
+    if moment is None:
+        message = (
+            "nothing says at which moment a row sees its features; write `timestamp_column: NAME` under "
+            "data.fetcher"
+        )
+        yield _Issue("features", "error", "data.fetcher.timestamp_column", message)
+    elif moment == recipe.data.data_interface.target_column:
+        message = f"{moment!r} is the target, which does not say when"
+        yield _Issue("features", "error", "data.fetcher.timestamp_column", message)
+
+
+def _feature_store(recipe: Recipe, config: Config) -> _Issues:
+    store = config.feature_store
+    if recipe.data.fetcher.type == "feature_store" and (
+        store.provider == "none" or store.feast_config is None
+    ):
+        message = "the config names no feature store; write feature_store: {provider: feast, feast_config: …}"
+        yield _Issue("features", "error", "data.fetcher.type", message)
+
+
 # -- split ---------------------------------------------------------------------------------------------
 
 
@@ -496,6 +532,7 @@ _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _model,
     _early_stopping,
     _metrics,
+    _fetcher,
     _split,
     _data_checks,
     _steps,

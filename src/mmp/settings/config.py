@@ -167,3 +167,10 @@ class Config(Section):
             "A query needs a database, and the config names none.",
             hint="Write data_source: {adapter_type: sql, config: {connection_uri: 'postgresql://…'}}",
         )
+
+    @property
+    def query_timeout_s(self) -> float:
+        """How long a statement may take, of whichever database: what the source says, else its default."""
+        source = self.data_source
+        database = source.config if isinstance(source, DatabaseSource) else None
+        return float(database.query_timeout if database else Database.model_fields["query_timeout"].default)

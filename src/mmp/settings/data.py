@@ -51,7 +51,7 @@ class Fetcher(Section):
     """A feature service, by name."""
 
     timestamp_column: Text | None = None
-    """Event timestamp for the point-in-time join."""
+    """Event timestamp for the point-in-time join; `data_interface.timestamp_column` where left out."""
 
     on_missing: Literal["error", "null", "default"] = "null"
     """What an entity without features gets."""
@@ -136,6 +136,13 @@ class Data(Section):
 
     checks: Mapping[str, Literal["error", "warn", "off"]] = Field(default_factory=dict)
     """How strict each leakage or quality check is."""
+
+    @property
+    def event_timestamp(self) -> str | None:
+        """The column that says as of when a row sees its features; None where it takes none."""
+        if self.fetcher.type == "pass_through":
+            return None
+        return self.fetcher.timestamp_column or self.data_interface.timestamp_column
 
     @property
     def is_ordered(self) -> bool:

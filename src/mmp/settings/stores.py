@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, SecretStr, Tag
@@ -190,6 +191,14 @@ class FeastConfig(Section):
 
     offline_store: OfflineStore | None = None
     """Where features are read for training."""
+
+    @property
+    def online(self) -> OnlineStore | None:
+        """The online store, its file where Feast has it: a relative path starts at the repository."""
+        store = self.online_store
+        if not isinstance(store, SqliteStore) or self.repo_path is None:
+            return store
+        return store.model_copy(update={"path": str(Path(self.repo_path, store.path))})
 
 
 class FeatureStore(Section):

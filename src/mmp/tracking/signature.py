@@ -42,7 +42,8 @@ def write(bundle: Bundle, folder: Path, *, run_id: str, libraries: tuple[str, ..
         What the model's engine needs, by the names of `environment.KNOWN`.
     """
     pins = requirements(libraries)
-    columns = [spec.name for spec in (*bundle.entities, *bundle.pipeline.inputs)]
+    specs = {spec.name: spec for spec in (*bundle.entities, *bundle.pipeline.inputs)}
+    columns = [name for name, spec in specs.items() if spec not in bundle.stored]
     rows = [[row[name] for name in columns] for row in bundle.examples[:_N_EXAMPLES]]
     example = {"columns": columns, "data": rows}
     texts = {
@@ -61,10 +62,13 @@ def write(bundle: Bundle, folder: Path, *, run_id: str, libraries: tuple[str, ..
 def signature(bundle: Bundle) -> dict[str, str | None]:
     """Return a model's MLflow signature: request inputs, and the one table of predictions.
 
-    Entity keys are optional where the pipeline does not read them: the model echoes them.
+    An entity key is required where the pipeline reads it or finds features by it; else the model only
+    echoes it. A feature of the store is optional: MLflow drops what the signature does not have, and a
+    table may be joined already.
     """
-    inputs = [_column(spec, required=spec in bundle.pipeline.keys) for spec in bundle.entities]
-    inputs += [_column(spec, required=True) for spec in bundle.pipeline.inputs]
+    required = {spec.name for spec in bundle.request}
+    columns = {spec.name: spec for spec in (*bundle.entities, *bundle.pipeline.inputs)}
+    inputs = [_column(spec, required=name in required) for name, spec in columns.items()]
     outputs = [_column(spec, required=False) for spec in bundle.entities]
     types = dict.fromkeys(bundle.output_names, "double")
     if bundle.classes:

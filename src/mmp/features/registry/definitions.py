@@ -119,12 +119,15 @@ def views(store: FeatureStore) -> tuple[ViewListing, ...]:
 def digest(features: FeatureSet) -> str:
     """Return a number of what the views are, equal where every definition is equal.
 
+    What rows without features get is no part of it: that is the recipe's.
+
     Examples
     --------
     >>> digest(FeatureSet("shop", 3, ()))[:12]
     '7ca79c79c4fd'
     """
-    content = json.dumps(features.to_json(), sort_keys=True, ensure_ascii=False)
+    defined = {name: features.to_json()[name] for name in ("project", "key_version", "views")}
+    content = json.dumps(defined, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()
 
 

@@ -158,9 +158,15 @@ def _repo_config(config: FeastConfig) -> Any:
 
 
 def _ours(config: Any) -> Any:
-    """Turn off what Feast would do besides: drift baselines, and passing over corrections in Redis."""
+    """Have no correction in Redis passed over, and the registry's file where its repository is.
+
+    Feast looks for it in the working directory where settings do not come from its own file.
+    """
     if hasattr(config.online_store, "skip_dedup"):
         config.online_store.skip_dedup = True
+    registry = config.registry
+    if registry.registry_type == "file" and "://" not in registry.path:
+        registry.path = str(Path(config.repo_path, registry.path).absolute())
     return config
 
 
