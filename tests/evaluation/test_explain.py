@@ -120,18 +120,17 @@ def test_the_positive_class_is_the_one_that_is_explained(tmp_path):
     np.testing.assert_array_equal(one.base, -other.base)
 
 
-def of_any_estimator(path, class_path, task):
+def of_any_estimator(path, class_path, task, *, native_categories=False):
     """A bundle of an estimator that knows no contributions."""
     table = files.read(str(path))
     typed = columns.from_table(table, table.specs)
     wanted, _ = target.encode(typed["label"], name="label", task=task)
     row = row_for(class_path, task)
-    steps = [
-        STEP_MODELS[kind](type=kind) for kind in ("datetime_features", "simple_imputer", "one_hot_encoder")
-    ]
+    kinds = ["datetime_features", *([] if native_categories else ["simple_imputer", "one_hot_encoder"])]
+    steps = [STEP_MODELS[kind](type=kind) for kind in kinds]
     specs = [spec for spec in table.specs if spec.name not in {"label", "user id", "nothing"}]
     fitted, matrix = pipeline.fit(
-        steps, typed, specs, wanted, seed=0, dtype=row.matrix_dtype, native_categories=False
+        steps, typed, specs, wanted, seed=0, dtype=row.matrix_dtype, native_categories=native_categories
     )
     template = bundles.train(path, engine="linear", task=task)
     from dataclasses import replace
@@ -160,6 +159,29 @@ def test_any_estimator_is_explained_by_sampling(labels, class_path, tmp_path):
     np.testing.assert_allclose(found.scores, output, atol=1e-9)
     assert found.unit == ("value" if labels == "value" else "probability")
     assert found.values.shape[2] == len(bundle.inputs)
+
+
+@pytest.mark.parametrize("labels", ["three", "value"])
+def test_histograms_with_categories_are_sampled(labels, tmp_path):
+    path = bundles.write_csv(tmp_path / "t.csv", labels=labels)
+    kind = "Regressor" if labels == "value" else "Classifier"
+    class_path = f"sklearn.ensemble.HistGradientBoosting{kind}"
+    bundle, typed = of_any_estimator(path, class_path, LABELS[labels], native_categories=True)
+    assert bundle.model.estimator.is_categorical_.any()
+    found = explained(bundle, typed, 20)
+    output = bundle.model.predict(bundle.pipeline.matrix(columns.take(typed, np.arange(20))).values)
+    np.testing.assert_allclose(found.scores, output.reshape(20, -1), atol=1e-9)
+
+
+def test_time_bounds_the_rows_that_are_sampled(tmp_path):
+    path = bundles.write_csv(tmp_path / "t.csv", labels="three")
+    bundle, typed = of_any_estimator(path, "sklearn.neighbors.KNeighborsClassifier", "classification")
+    rows = np.arange(60)
+    found, findings = explain(bundle, columns.take(typed, rows), rows, budget_s=0)
+    assert len(found.rows) == 32
+    assert [finding.message for finding in findings] == [
+        "Only 32 of 60 rows were explained within 0 seconds."
+    ]
 
 
 def test_sampling_a_linear_model_finds_its_coefficients(made):

@@ -8,7 +8,7 @@ model                                parts
 ==================================== ==========================================================
 XGBoost, LightGBM, CatBoost          the booster's own, exact
 linear models                        exact, against the mean training row
-trees and forests of scikit-learn    exact, by `shap.TreeExplainer`
+trees and forests of scikit-learn    exact, by `shap.TreeExplainer`, where they split no categories
 everything else                      sampled, see `mmp.evaluation.sampling`; they add up exactly
 ==================================== ==========================================================
 
@@ -230,7 +230,9 @@ def _method(bundle: Bundle) -> tuple[Explain, int]:
     if type(model).contributions is not Model.contributions:
         return _own(model), _FIRST
     estimator = getattr(model, "estimator", None)
-    if type(estimator).__module__.startswith(_TREES):
+    # shap takes the splits of categories for splits of their codes
+    has_categories = getattr(estimator, "is_categorical_", None) is not None
+    if type(estimator).__module__.startswith(_TREES) and not has_categories:
         explain_rows = _with_shap(estimator, model.n_classes)
         if explain_rows is not None:
             return explain_rows, _FIRST

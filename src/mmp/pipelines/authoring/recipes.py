@@ -272,9 +272,10 @@ def _first_draft(wish: Wish, row: ModelRow) -> Draft:
 
 def _model(row: ModelRow) -> dict[str, Any]:
     model: dict[str, Any] = {"class_path": row.class_path}
+    moving = row.yielding.keys() | row.of_target
     if row.early_stopping:
         model["early_stopping"] = {"rounds": 50}
-    moving = row.yielding.keys() | row.of_target
+        moving |= {"early_stopping"}  # the hyperparameter that says the same in another way
     values = {name: value for name, value in row.defaults.items() if name not in moving}
     if values:
         model["hyperparameters"] = {"values": values}
