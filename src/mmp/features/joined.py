@@ -55,12 +55,37 @@ def settle(joined: Joined, features: FeatureSet) -> pa.Table:
     table = joined.table
     for view, missing in _lacking(joined, features):
         if features.on_missing == "error":
-            raise _unknown(view, joined.table, missing)
+            first = joined.table.slice(int(np.flatnonzero(missing)[0]), 1)
+            example = {key.column: first.column(key.column)[0].as_py() for key in view.keys}
+            raise unknown_entity(view, example, (int(np.count_nonzero(missing)), len(missing)))
         for name in (feature.name for feature in view.features if feature.name in features.defaults):
             place = table.column_names.index(name)
             filled = _filled(one_chunk(table.column(name)), missing, features.defaults[name])
             table = table.set_column(place, name, filled)
     return table
+
+
+def unknown_entity(
+    view: View, row: Mapping[str, object], shares: tuple[int, int] = (1, 1)
+) -> UnknownEntityError:
+    """Return the error of rows for which a view has nothing.
+
+    Parameters
+    ----------
+    view : View
+        The view.
+    row : mapping
+        The keys of one of them.
+    shares : tuple of int
+        How many there are, of how many rows.
+    """
+    keys = ", ".join(f"{key.column}={row[key.column]!r}" for key in view.keys)
+    rows = f" {shares[0]:,} of {shares[1]:,} rows, such as" if shares[1] > 1 else ""
+    return UnknownEntityError(
+        f"The feature view '{view.name}' has nothing for{rows} {keys}.",
+        hint="Materialize it (mmp features materialize) if it should; data.fetcher.on_missing: null or "
+        "default lets such rows pass.",
+    )
 
 
 def findings(joined: Joined, features: FeatureSet) -> tuple[Finding, ...]:
@@ -110,18 +135,6 @@ def _lacking(joined: Joined, features: FeatureSet) -> Iterator[tuple[View, npt.N
         missing = ~joined.found[view.name]
         if missing.any():
             yield view, missing
-
-
-def _unknown(view: View, table: pa.Table, missing: npt.NDArray[np.bool_]) -> UnknownEntityError:
-    first = int(np.flatnonzero(missing)[0])
-    keys = ", ".join(f"{key.column}={table.column(key.column)[first].as_py()!r}" for key in view.keys)
-    n_rows = int(np.count_nonzero(missing))
-    return UnknownEntityError(
-        f"The feature view '{view.name}' has nothing for {n_rows:,} of {len(missing):,} rows, "
-        f"such as {keys}.",
-        hint="Materialize it (mmp features materialize) if it should; data.fetcher.on_missing: null or "
-        "default lets such rows pass.",
-    )
 
 
 def _filled(array: pa.Array, rows: npt.NDArray[np.bool_], default: Default) -> pa.Array:

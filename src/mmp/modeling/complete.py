@@ -14,14 +14,16 @@ from mmp.data.buffers import INSTANT, strings, wrap
 from mmp.data.table import ColumnSpec
 from mmp.errors import DataError
 from mmp.features import offline, repository
-from mmp.features.joined import Joined, settle
+from mmp.features.joined import Joined, settle, unknown_entity
 from mmp.features.online import OnlineReader
 from mmp.modeling.columns import Column, coerce, column_of
-from mmp.modeling.values import coerce_value
+from mmp.modeling.values import Value, coerce_value
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from mmp.errors import UnknownEntityError
+    from mmp.features.online import Found
     from mmp.features.references import FeatureSet
     from mmp.modeling.bundle import Bundle, Source
     from mmp.modeling.columns import Columns
@@ -57,12 +59,10 @@ def online(reader: OnlineReader) -> Lookup:
 
     def look_up(keys: Columns) -> Joined:
         features = reader.features
-        found = reader.read({name: _in_store(keys[name]) for name in features.key_columns})
+        found, read = _read(reader, {name: keys[name].to_list() for name in features.key_columns})
         columns = {name: to_arrow(keys[name]) for name in features.key_columns}
         for feature in features.features:
-            spec = ColumnSpec(feature.name, feature.kind)
-            cells = [coerce_value(spec, value) for value in found.values[feature.name]]
-            columns[feature.name] = to_arrow(column_of(feature.kind, cells))
+            columns[feature.name] = to_arrow(column_of(feature.kind, read[feature.name]))
         return Joined(_table(columns), {view: np.array(rows) for view, rows in found.found.items()})
 
     return look_up
@@ -132,6 +132,47 @@ def complete(bundle: Bundle, source: Source, lookup: Lookup, *, where: str = "")
     ]
 
 
+def complete_cells(
+    reader: OnlineReader, rows: Sequence[Mapping[str, Value]]
+) -> list[dict[str, Value] | UnknownEntityError]:
+    """Add to coerced rows what holds now: what `complete` does, for a server that has no time for Arrow.
+
+    Parameters
+    ----------
+    reader : OnlineReader
+        Open, with the features of the bundle.
+    rows : sequence of mapping
+        Coerced cells of ``bundle.request``.
+
+    Returns
+    -------
+    list of dict, or of the error of a row
+        Coerced cells of ``bundle.inputs``.
+
+    Raises
+    ------
+    FeatureStoreError
+        The store does not answer.
+    """
+    features = reader.features
+    found, read = _read(reader, {name: [row[name] for row in rows] for name in features.key_columns})
+    completed: list[dict[str, Value] | UnknownEntityError] = []
+    for place, row in enumerate(rows):
+        whole = {**row, **{name: cells[place] for name, cells in read.items()}}
+        lacking = [view for view in features.views if not found.found[view.name][place]]
+        if lacking and features.on_missing == "error":
+            completed.append(unknown_entity(lacking[0], row))
+            continue
+        for view in lacking:
+            whole |= {
+                each.name: features.defaults[each.name]
+                for each in view.features
+                if each.name in features.defaults
+            }
+        completed.append(whole)
+    return completed
+
+
 def is_complete(bundle: Bundle, source: Source) -> bool:
     """Tell whether nothing is to be looked up: the model takes nothing, or a table has it all."""
     stored = {spec.name for spec in bundle.stored}
@@ -160,11 +201,23 @@ def _cells(column: Column) -> list[Any]:
     ]
 
 
-def _in_store(column: Column) -> list[Any]:
-    """Return keys as the online store has them: a moment in whole seconds."""
-    if column.kind != "timestamp":
-        return column.to_list()
-    return [None if moment is None else int(moment) // _MICROSECONDS for moment in column.to_list()]
+def _read(reader: OnlineReader, keys: Mapping[str, list[Value]]) -> tuple[Found, dict[str, list[Value]]]:
+    """Read what holds now, and its values as coerced cells; the store has a key's moment in whole seconds."""
+    features = reader.features
+    moments = {
+        key.column for view in features.views for key in view.keys if key.value_type == "UNIX_TIMESTAMP"
+    }
+    asked = {
+        name: [None if cell is None else int(cell) // _MICROSECONDS for cell in cells]
+        if name in moments
+        else cells
+        for name, cells in keys.items()
+    }
+    found = reader.read(asked)
+    specs = [ColumnSpec(feature.name, feature.kind) for feature in features.features]
+    return found, {
+        spec.name: [coerce_value(spec, cell) for cell in found.values[spec.name]] for spec in specs
+    }
 
 
 def _asked(bundle: Bundle, source: Source) -> tuple[ColumnSpec, ...]:
