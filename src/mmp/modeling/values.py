@@ -82,6 +82,18 @@ def read(spec: ColumnSpec, value: object) -> Value:
     return None if plain is None else _READERS[spec.kind](spec, plain)
 
 
+def reader(spec: ColumnSpec) -> Callable[[object], Value]:
+    """Return a function that reads cells as `read` does, quickest those of the column's own type."""
+    own, fits = _OWN[spec.kind]
+
+    def read_cell(value: object) -> Value:
+        if type(value) is own and fits(value):
+            return value  # type: ignore[return-value]  # it is one of a cell's types
+        return read(spec, value)
+
+    return read_cell
+
+
 def shown(value: object) -> str:
     """Return a value as messages show it: as Python writes it, cut to 40 characters."""
     text = repr(value.item() if isinstance(value, np.generic) else value)
@@ -217,6 +229,16 @@ def _zone(match: re.Match[str]) -> str:
     return "Z" if match[1] in ("UTC", "Z", "z") else match[1]
 
 
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_LARGEST = float(np.finfo(np.float64).max)
+# what needs no reading: a type, and when a value of it is a cell as it is
+_OWN: dict[Kind, tuple[type | None, Callable[[Any], bool]]] = {
+    "integer": (int, lambda value: _LEAST <= value <= _MOST),
+    "float": (float, lambda value: -_LARGEST <= value <= _LARGEST),
+    "boolean": (bool, lambda _: True),
+    "text": (str, bool),
+    "timestamp": (None, bool),
+}
 _READERS: dict[Kind, Callable[[ColumnSpec, Any], Value]] = {
     "integer": _read_integer,
     "float": _read_float,

@@ -94,6 +94,9 @@ class Serving(Section):
     metrics_enabled: bool = True
     """Whether `/metrics` answers."""
 
+    docs_enabled: bool = True
+    """Whether `/docs` and `/openapi.json` answer."""
+
     auth: Auth = section()
     """Who may ask."""
 

@@ -1,0 +1,278 @@
+"""What stands around every request: its id, its credentials, the bounds, the clock, the counters, the log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from mmp.errors import MmpError
+from mmp.serving import answers
+from mmp.serving.answers import JSON, Answer, Refusal, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+
+    from mmp.serving.auth import Authoriser
+    from mmp.serving.telemetry import Telemetry
+
+    Message = MutableMapping[str, Any]
+    Scope = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
+    Hot = Callable[[bytes, str], Awaitable[Answer]]
+
+OPEN: Final = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
+"""Routes that need no credentials and are never shed: those that say how the server is."""
+_SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_FLUSH_S: Final = 0.05
+
+
+class Log:
+    """One line a request, written a few at a time."""
+
+    def __init__(self, descriptor: int = 2) -> None:
+        self._descriptor = descriptor
+        self._lines: list[bytes] = []
+
+    def write(self, **fields: object) -> None:
+        """Write a line of JSON."""
+        now = time.time()
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+        self._lines.append(encode({"time": f"{stamp}.{int(now % 1 * 1000):03d}Z", **fields}))
+        if len(self._lines) == 1:
+            try:
+                asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
+            except RuntimeError:  # before the loop runs, and after
+                self.flush()
+
+    def flush(self) -> None:
+        """Write what is there."""
+        lines, self._lines = self._lines, []
+        if not lines:
+            return
+        try:
+            os.write(self._descriptor, b"\n".join((*lines, b"")))
+        except OSError:
+            return  # nobody reads the log any more, and requests go on
+
+
+class Gate:
+    """The ASGI application that uvicorn runs.
+
+    Parameters
+    ----------
+    app : ASGI application
+        Answers all routes but the hot ones.
+    hot : mapping of str to callable
+        Path to what answers a POST there, from body and request id.
+    routes : frozenset of str
+        Every path that the counters tell apart.
+    authorise : Authoriser
+        Looks at every request but those to `OPEN`.
+    telemetry : Telemetry
+        Counts.
+    max_inflight : int
+        Requests at a time.
+    budget_s : float
+        Seconds that a request may take.
+    admin_port : int, optional
+        The only port that answers `admin` paths, and nothing else but them.
+    admin : frozenset of str
+        Paths for operators.
+    """
+
+    def __init__(  # noqa: PLR0913 - what there is around a request
+        self,
+        app: Callable[[Scope, Receive, Send], Awaitable[None]],
+        hot: Mapping[str, Hot],
+        *,
+        authorise: Authoriser,
+        telemetry: Telemetry,
+        max_inflight: int,
+        budget_s: float,
+        max_body_bytes: int,
+        admin_port: int | None = None,
+        admin: frozenset[str] = frozenset(),
+        log: Log | None = None,
+    ) -> None:
+        self._app, self._hot = app, hot
+        self._authorise, self._telemetry = authorise, telemetry
+        self._max_inflight, self._budget_s, self._max_body = max_inflight, budget_s, max_body_bytes
+        self._admin_port, self._admin = admin_port, admin
+        self.log = log or Log()
+        self.inflight = 0
+        self.is_draining = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            return
+        started = time.perf_counter()
+        headers = dict(scope["headers"])
+        request_id = _request_id(headers)
+        self.inflight += 1
+        status = 499  # the client went away before it was answered
+        try:
+            try:
+                self._admit(scope, headers)
+                hot = self._hot.get(scope["path"])
+                if hot is None:
+                    status = await self._pass_on(scope, receive, send, request_id)
+                    return
+                answer = await self._answer_hot(hot, scope["method"], headers, receive, request_id)
+            except Refusal as refusal:
+                answer = refusal.answer(request_id)
+            except MmpError as error:
+                answer = Refusal.of(error).answer(request_id)
+            except TimeoutError:
+                answer = self._too_late().answer(request_id)
+            if answer is not None:
+                await self._send(answer, request_id, send)
+                status = answer.status
+        except Exception as error:  # noqa: BLE001 - a bug of ours: it is told to the log, and not to the client
+            status = 500
+            self.failed(request_id, error)
+            await self._send(_bug().answer(request_id), request_id, send)
+        finally:
+            self.inflight -= 1
+            self._note(scope["method"], scope["path"], status, time.perf_counter() - started, request_id)
+
+    def refused(self, refusal: Refusal) -> Answer:
+        """Answer and count what a connection refuses before it comes here."""
+        request_id = _new_id()
+        self._note("", "", refusal.status, 0.0, request_id)
+        answer = refusal.answer(request_id)
+        return answer._replace(headers=(*answer.headers, (b"x-request-id", request_id.encode())))
+
+    def failed(self, request_id: str, error: BaseException) -> None:
+        """Write a bug into the log, with its place and without what the request said."""
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
+        self.log.write(level="error", request_id=request_id, bug=type(error).__name__, place=place)
+
+    def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
+        path = scope["path"]
+        if path in OPEN:
+            return
+        if self._admin_port is not None and (scope["server"][1] == self._admin_port) != (path in self._admin):
+            raise answers.not_found(path)
+        if self.inflight > self._max_inflight:
+            raise Refusal.busy(f"{self._max_inflight} requests are in hand already.")
+        self._authorise(headers)
+
+    async def _answer_hot(
+        self, hot: Hot, method: str, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
+    ) -> Answer | None:
+        if method != "POST":
+            raise answers.not_allowed("POST")
+        check_media(headers)
+        async with asyncio.timeout(self._budget_s):
+            body = await read_body(receive, self._max_body)
+            return None if body is None else await hot(body, request_id)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
+        """Let the application answer; return its status."""
+        status = 499
+
+        async def send_on(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], *self._own_headers(request_id)]
+            await send(message)
+
+        scope["request_id"] = request_id
+        try:
+            async with asyncio.timeout(self._budget_s):
+                await self._app(scope, receive, send_on)
+        except TimeoutError:
+            if status == 499:
+                raise
+        return status
+
+    async def _send(self, answer: Answer, request_id: str, send: Send) -> None:
+        headers = [
+            (b"content-type", answer.media),
+            (b"content-length", str(len(answer.body)).encode()),
+            *answer.headers,
+            *self._own_headers(request_id),
+        ]
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+
+    def _own_headers(self, request_id: str) -> tuple[tuple[bytes, bytes], ...]:
+        own = (b"x-request-id", request_id.encode())
+        return (own, (b"connection", b"close")) if self.is_draining else (own,)
+
+    def _note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
+        self._telemetry.answered(path, status, seconds)
+        self._telemetry.inflight(self.inflight)
+        self.log.write(
+            request_id=request_id, method=method, path=path[:200], status=status, ms=round(seconds * 1000, 3)
+        )
+
+    def _too_late(self) -> Refusal:
+        message = f"The request took longer than {self._budget_s:g} seconds."
+        return Refusal(504, "timeout", message, hint="Send fewer rows at a time, or ask again.")
+
+
+def check_media(headers: Mapping[bytes, bytes]) -> None:
+    """Refuse a body that says that it is no plain JSON.
+
+    Raises
+    ------
+    Refusal
+        415.
+    """
+    media, _, parameters = headers.get(b"content-type", JSON).partition(b";")
+    charset = parameters.strip().lower()
+    plain = charset in {b"", b"charset=utf-8", b'charset="utf-8"'} and b"content-encoding" not in headers
+    if media.strip().lower() != JSON or not plain:
+        hint = "Send Content-Type: application/json, in UTF-8, not compressed."
+        raise Refusal(415, "media_type", "The body is no application/json.", hint=hint)
+
+
+async def read_body(receive: Receive, most: int) -> bytes | None:
+    """Return the body of a request, None where the client went away."""
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        return None
+    if not message.get("more_body"):
+        first: bytes = message["body"]
+        return first
+    parts = [message["body"]]
+    while message.get("more_body"):
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message["body"])
+        if sum(map(len, parts)) > most:  # where another server than ours runs the application
+            raise Refusal(413, "too_large", f"The body is larger than {most:,} bytes.")
+    return b"".join(parts)
+
+
+def _request_id(headers: Mapping[bytes, bytes]) -> str:
+    given = headers.get(b"x-request-id")
+    return given.decode() if given and _SAFE_ID.fullmatch(given) else _new_id()
+
+
+def _new_id() -> str:
+    return secrets.token_hex(8)
+
+
+def _bug() -> Refusal:
+    message = "The server made a mistake."
+    return Refusal(500, "bug", message, hint="The request id names the line in its log; please report it.")
+
+
+def complain(text: str) -> None:
+    """Write a sentence for the human beside the log."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

@@ -1,0 +1,242 @@
+"""The hot path: from the bytes of a request to the bytes of its answer, without a data frame."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from mmp.errors import MmpError
+from mmp.serving.answers import Answer, Refusal, encode
+from mmp.serving.batching import Batcher
+from mmp.serving.parse import read_json
+from mmp.serving.rows import refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mmp.modeling.single import Output
+    from mmp.modeling.values import Value
+    from mmp.serving.served import Served
+    from mmp.serving.telemetry import Telemetry
+
+    Cells = Mapping[str, Value]
+
+
+class Lookup(Protocol):
+    """What adds the features of the store to rows."""
+
+    def __call__(self, served: Served, rows: Sequence[Cells]) -> Completed:
+        """Return complete rows; blocks for a round trip."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """Rows with their features.
+
+    Parameters
+    ----------
+    rows : sequence
+        Complete cells, or the refusal of a row.
+    degraded : bool
+        Whether the store did not answer and the recipe's default stands in.
+    """
+
+    rows: Sequence[Cells | Refusal]
+    degraded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """Rows of one request, checked, for one version of the model."""
+
+    served: Served
+    rows: Sequence[Cells]
+    is_complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    outputs: Sequence[Output | Refusal]
+    degraded: bool = False
+
+
+class Predictor:
+    """Predicts requests.
+
+    Parameters
+    ----------
+    telemetry : Telemetry
+        Counts batches.
+    n_threads : int
+        Predictions at a time that are not quick.
+    max_rows : int
+        Rows that are predicted together.
+    max_wait_s : float
+        How long a request waits for company.
+    """
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        *,
+        n_threads: int,
+        max_rows: int,
+        max_wait_s: float = 0.0,
+    ) -> None:
+        self.telemetry = telemetry
+        self.lookup: Lookup | None = None
+        self._alone = not max_wait_s
+        self._batcher: Batcher[_Job, _Done] = Batcher(
+            self._work, n_threads=n_threads, max_size=max_rows, max_wait_s=max_wait_s
+        )
+
+    async def one(self, served: Served, body: bytes, request_id: str) -> Answer:
+        """Answer `POST /predict`."""
+        row = read_json(body)
+        cells = served.form.cells(row)
+        if self._alone and served.is_quick:
+            (output,) = served.single.outputs([served.single.features(cells)])
+            self.telemetry.predicted(1)
+            degraded = False
+        else:
+            done = await self._batcher.submit(_Job(served, (cells,), served.bundle.features is None))
+            output, degraded = _or_raise(done.outputs[0]), done.degraded
+        answer = served.answer(output, row)
+        if degraded:
+            answer["degraded"] = True
+        answer["model_uri"] = served.uri
+        answer["request_id"] = request_id
+        return Answer(200, encode(answer))
+
+    async def many(self, served: Served, body: bytes, request_id: str) -> Answer:
+        """Answer `POST /predict/batch`."""
+        samples = _samples(read_json(body))
+        rows = self.checked(served, samples)
+        outputs, degraded = await self.outputs(served, rows)
+        answer: dict[str, Any] = {
+            "predictions": [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)],
+            "model_uri": served.uri,
+            "sample_count": len(samples),
+            "request_id": request_id,
+        }
+        if degraded:
+            answer["degraded"] = True
+        return Answer(200, encode(answer))
+
+    def checked(self, served: Served, samples: Sequence[Any]) -> list[Cells]:
+        """Read rows; raises one refusal for all that is wrong in any of them."""
+        rows, problems = [], []  # type: list[Cells], list[Mapping[str, str]]
+        for position, sample in enumerate(samples):
+            try:
+                rows.append(served.form.cells(sample, f"samples[{position}]."))
+            except Refusal as refused:
+                problems += refused.details
+        if problems:
+            raise refusal(problems)
+        return rows
+
+    async def completed(self, served: Served, rows: Sequence[Cells]) -> tuple[list[Cells], bool]:
+        """Add the features of the store to checked rows; tells whether they are missing in them."""
+        if served.bundle.features is None:
+            return list(rows), False
+        completed = await asyncio.to_thread(self._completed, served, rows)
+        if refused := [row for row in completed.rows if isinstance(row, Refusal)]:
+            raise refused[0]
+        return [row for row in completed.rows if not isinstance(row, Refusal)], completed.degraded
+
+    async def outputs(
+        self, served: Served, rows: Sequence[Cells], *, is_complete: bool = False
+    ) -> tuple[list[Output], bool]:
+        """Predict checked rows on a thread; tells whether features are missing in them."""
+        if not rows:
+            return [], False
+        is_complete = is_complete or served.bundle.features is None
+        done = await self._batcher.submit(_Job(served, rows, is_complete), len(rows))
+        bad = [output for output in done.outputs if isinstance(output, Refusal)]
+        if bad:
+            raise bad[0]
+        return [_or_raise(output) for output in done.outputs], done.degraded
+
+    def close(self) -> None:
+        """Let the threads end."""
+        self._batcher.close()
+
+    def _work(self, jobs: Sequence[_Job]) -> list[_Done | Exception]:
+        """Predict jobs together that are of one version of the model."""
+        done: dict[int, _Done | Exception] = {}
+        kinds = {(id(job.served), job.is_complete): job for job in jobs}
+        for kind, first in kinds.items():
+            places = [place for place, job in enumerate(jobs) if (id(job.served), job.is_complete) == kind]
+            try:
+                parts = [jobs[place].rows for place in places]
+                answers: list[Any] = self._predicted(first.served, parts, is_complete=first.is_complete)
+            except MmpError as error:
+                answers = [error] * len(places)
+            done.update(zip(places, answers, strict=True))
+        return [done[place] for place in range(len(jobs))]
+
+    def _predicted(
+        self, served: Served, parts: Sequence[Sequence[Cells]], *, is_complete: bool
+    ) -> list[_Done]:
+        rows = [row for part in parts for row in part]
+        completed = Completed(rows) if is_complete else self._completed(served, rows)
+        self.telemetry.predicted(len(rows))
+        outputs = _outputs(served, completed.rows)
+        done, start = [], 0
+        for part in parts:
+            done.append(_Done(outputs[start : start + len(part)], completed.degraded))
+            start += len(part)
+        return done
+
+    def _completed(self, served: Served, rows: Sequence[Cells]) -> Completed:
+        assert self.lookup is not None, "a model with features is served with a lookup"
+        return self.lookup(served, rows)
+
+
+def _samples(value: Any) -> list[Any]:
+    """Return the rows of a batch."""
+    hint = 'Send {"samples": [{…}, {…}]}.'
+    if not isinstance(value, dict):
+        raise Refusal(422, "data", "The body is no JSON object.", hint=hint)
+    samples = value.get("samples")
+    if not isinstance(samples, list):
+        raise Refusal(422, "data", "The body has no list 'samples'.", hint=hint)
+    if extra := value.keys() - {"samples"}:
+        raise Refusal(422, "data", f"The body has a key {min(extra)[:40]!r} beside 'samples'.", hint=hint)
+    return samples
+
+
+def _outputs(served: Served, rows: Sequence[Cells | Refusal]) -> list[Output | Refusal]:
+    """Predict rows together; a row that cannot be answered is refused by itself."""
+    features: dict[int, Any] = {}
+    outputs: list[Output | Refusal] = [Refusal.busy("")] * len(rows)
+    for place, row in enumerate(rows):
+        if isinstance(row, Refusal):
+            outputs[place] = row
+            continue
+        try:
+            features[place] = served.single.features(row)
+        except MmpError as error:
+            outputs[place] = Refusal.of(error)
+    for place, output in zip(features, _stacked(served, list(features.values())), strict=True):
+        outputs[place] = output
+    return outputs
+
+
+def _stacked(served: Served, features: list[Any]) -> list[Output | Refusal]:
+    if not features:
+        return []
+    try:
+        return list(served.single.outputs(features))
+    except MmpError as error:
+        if len(features) == 1:
+            return [Refusal.of(error)]
+        return [output for row in features for output in _stacked(served, [row])]
+
+
+def _or_raise(output: Output | Refusal) -> Output:
+    if isinstance(output, Refusal):
+        raise output
+    return output

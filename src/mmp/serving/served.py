@@ -1,0 +1,147 @@
+"""The model that is served: a bundle, what it is called, and what its requests look like."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from mmp.errors import ArtifactError, SettingsError
+from mmp.modeling.single import Single
+from mmp.serving.answers import Refusal
+from mmp.serving.rows import Form
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mmp.modeling.bundle import Bundle
+    from mmp.modeling.single import Output
+
+QUICK_S: Final = 0.00025
+_ROUNDS: Final = 15
+_TAKEN: Final = (
+    "prediction", "probability", "probabilities", "interval", "model_uri", "request_id", "degraded",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A loaded model under its name.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    run_id, name, uri : str
+        Its run, what it is called, and its MLflow URI.
+    facts : mapping
+        More about the run, for `/model/info`.
+    allow_extra : bool
+        Whether requests may have columns that the model does not know.
+    """
+
+    bundle: Bundle
+    run_id: str
+    name: str
+    uri: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    allow_extra: bool = False
+
+    def __post_init__(self) -> None:
+        if taken := {spec.name for spec in self.bundle.entities}.intersection(_TAKEN):
+            raise SettingsError(
+                f"The entity column '{min(taken)}' has the name of a field of the server's answers.",
+                hint=f"Rename it and train again; answers have {', '.join(_TAKEN)}.",
+            )
+
+    @cached_property
+    def form(self) -> Form:
+        """What requests look like."""
+        return Form.of(self.bundle, allow_extra=self.allow_extra)
+
+    @cached_property
+    def single(self) -> Single:
+        """Predicts row by row."""
+        return Single(self.bundle)
+
+    @cached_property
+    def example(self) -> dict[str, Any]:
+        """A request that this model answers, synthetic."""
+        names = [spec.name for spec in (*self.form.optional, *self.form.required)]
+        for row in self.bundle.examples:
+            example = {name: row[name] for name in names if name in row}
+            if not self.form.problems(example):
+                return example
+        return {name: self.bundle.examples[0].get(name) for name in names}
+
+    @cached_property
+    def is_quick(self) -> bool:
+        """Whether a row is predicted in so few microseconds that handing it to a thread would cost more."""
+        rows = [row for row in self.bundle.examples if not self.bundle.features]
+        if not rows:
+            return False
+        seconds = []
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            self.single.predict(rows[0])
+            seconds.append(time.perf_counter() - start)
+        return statistics.median(seconds) < QUICK_S
+
+    def warm(self) -> None:
+        """Answer every example both ways, and refuse a model that answers one row otherwise than many.
+
+        Raises
+        ------
+        ArtifactError
+            It does.
+        """
+        names = {spec.name for spec in self.bundle.entities}
+        for row, expected in zip(
+            self.bundle.examples, self.bundle.predict(self.bundle.examples).records(), strict=True
+        ):
+            alone = self.single.predict(row)
+            if alone != {name: value for name, value in expected.items() if name not in names}:
+                raise ArtifactError(
+                    "The model answers a row by itself otherwise than among others.",
+                    hint="This is a bug in mmp; please report the estimator and the steps.",
+                )
+        assert self.is_quick in {True, False}  # measured now, not at the first request
+
+    def info(self) -> dict[str, Any]:
+        """Return what `/model/info` says."""
+        bundle = self.bundle
+        return {
+            "model_name": self.name,
+            "model_uri": self.uri,
+            "run_id": self.run_id,
+            "recipe_name": bundle.recipe_name,
+            "task": bundle.task,
+            "class_path": bundle.class_path,
+            "target": bundle.target.name,
+            "classes": list(bundle.classes),
+            "threshold": bundle.threshold if bundle.positive is not None else None,
+            "metrics": dict(bundle.metrics),
+            "hyperparameters": dict(bundle.parameters),
+            **self.facts,
+        }
+
+    def answer(self, output: Output, row: Mapping[str, Any]) -> dict[str, Any]:
+        """Return one row's answer as JSON holds it."""
+        answer = self.form.keys(row)
+        answer["prediction"] = self.single.prediction(output)
+        if isinstance(output, list):
+            if self.bundle.positive is not None:
+                answer["probability"] = output[self.bundle.positive]
+            answer["probabilities"] = dict(zip(self._class_names, output, strict=True))
+        return answer
+
+    @cached_property
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(str(label) for label in self.bundle.classes)
+
+
+def starting() -> Refusal:
+    """Return the refusal of a server that has no model yet."""
+    return Refusal.busy("The model is still being loaded.", code="starting")
