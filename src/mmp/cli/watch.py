@@ -19,6 +19,9 @@ class Lines:
     def begin(self, step: str) -> None:
         """Say nothing yet."""
 
+    def progress(self, step: str, detail: str) -> None:
+        """Say nothing: a file or a pipe gets a line a step."""
+
     def end(self, step: str, detail: str, seconds: float) -> None:
         """Write the step's line."""
         self.screen.say(
@@ -42,6 +45,10 @@ class Live(Lines):
         """Show the step as running."""
         self._status.update(step)
         self._status.start()
+
+    def progress(self, step: str, detail: str) -> None:
+        """Show how far the step is."""
+        self._status.update(f"{step} {detail}")
 
     def end(self, step: str, detail: str, seconds: float) -> None:
         """Replace the running step by its line."""

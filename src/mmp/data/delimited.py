@@ -11,19 +11,23 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO, cast
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
-from mmp.data.buffers import one_chunk
+from mmp.data.buffers import TEXT, one_chunk, strings, valid, values
 from mmp.data.names import refuse_bad_names, require, same_columns
 from mmp.data.table import Table, TypedColumn
-from mmp.data.words import MISSING, typed
+from mmp.data.words import MISSING, plain_booleans, plain_floats, plain_instants, plain_integers, typed
 from mmp.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+
+    import numpy.typing as npt
 
     from mmp.data.stored import StoredFile
+    from mmp.data.table import ColumnSpec
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_BYTES = 1 << 20
@@ -32,6 +36,12 @@ _BLOCK_BYTES = 1 << 22
 _END = "the end"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CHECK_QUOTES = "Check the quotes on that line; a value with a delimiter in it needs them."
+_FAST: dict[str, Callable[[pa.ChunkedArray], pa.ChunkedArray | None]] = {
+    "integer": plain_integers,
+    "float": plain_floats,
+    "boolean": plain_booleans,
+    "timestamp": plain_instants,
+}
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,122 @@ def read(
     del parts, table  # so that each column's words are freed as soon as they are read
     read_as = {name: _text_column if name in texts else typed for name in wanted}
     return Table.of([read_as[name](name, words.pop(name)) for name in wanted], source)
+
+
+def names(file: StoredFile) -> tuple[str, ...]:
+    """Return the columns of a file."""
+    return _dialect(file).names
+
+
+def tables(file: StoredFile, specs: Sequence[ColumnSpec], keys: Collection[str]) -> Iterator[pa.Table]:
+    """Yield some columns of a file in order, in tables of some ten thousand rows.
+
+    Parameters
+    ----------
+    file : StoredFile
+        A ``.csv`` or ``.csv.gz`` file.
+    specs : sequence of ColumnSpec
+        The columns. Each comes as what its spec says where all words of a table are that, else as
+        words, for `mmp.modeling.columns.coerce` to read or to refuse.
+    keys : collection of str
+        Columns that come as words, or as integers where the spec says so and each is written as
+        integers are: nothing but the words can be lost of the others.
+
+    Raises
+    ------
+    SourceError
+        Where the file is not a table.
+    """
+    dialect = _dialect(file)
+    if not dialect.has_rows:
+        return
+    _refuse_open_quote(file, dialect)
+    floats = [spec.name for spec in specs if spec.kind == "float" and spec.name not in keys]
+    types = dict.fromkeys(floats, pa.float64())
+    types |= {spec.name: TEXT for spec in specs if spec.kind == "text" and spec.name not in keys}
+    n_done = 0
+    # the fast way, then all as words, then without lines of blanks (see `_words`)
+    for attempt, skip_blank in ((types, False), ({}, False), ({}, True)):
+        try:
+            for table in _passed_over(_streamed(file, dialect, specs, attempt, skip_blank), n_done):
+                columns = [_as_spec(spec, table.column(spec.name), keys) for spec in specs]
+                yield pa.Table.from_arrays(columns, [spec.name for spec in specs])
+                n_done += table.num_rows
+        except pa.ArrowInvalid as error:
+            failure = error
+        except OSError as error:
+            raise _unreadable(file, error) from error
+        else:
+            return
+    raise _what_is_wrong(file, dialect, failure) from failure
+
+
+def _streamed(
+    file: StoredFile,
+    dialect: _Dialect,
+    specs: Sequence[ColumnSpec],
+    types: Mapping[str, pa.DataType],
+    skip_blank: bool,  # noqa: FBT001 - private
+) -> Iterator[pa.Table]:
+    names = [spec.name for spec in specs]
+    options = _options(dialect, names, types, skip_blank=skip_blank)
+    with pacsv.open_csv(file.stream(), *options) as opened:
+        for batch in opened:
+            table = pa.Table.from_batches([batch])
+            if any(_has_nan(table.column(name)) for name, type_ in types.items() if type_ == pa.float64()):
+                raise pa.ArrowInvalid("a word such as NAN, which is a number to Arrow and not to us")
+            yield table
+
+
+def _passed_over(tables: Iterable[pa.Table], n_rows: int) -> Iterator[pa.Table]:
+    for table in tables:
+        if n_rows < table.num_rows:
+            yield table.slice(n_rows)
+        n_rows = max(n_rows - table.num_rows, 0)
+
+
+def _has_nan(column: pa.ChunkedArray) -> bool:
+    return any(np.isnan(values(chunk)[_present(chunk)]).any() for chunk in column.chunks)
+
+
+def _present(array: pa.Array) -> npt.NDArray[np.bool_] | slice:
+    present = valid(array)
+    return slice(None) if present is None else present
+
+
+def _as_spec(spec: ColumnSpec, column: pa.ChunkedArray, keys: Collection[str]) -> pa.ChunkedArray:
+    """Return words as what a spec says, or as they are."""
+    if column.type != pa.string():
+        return column if column.type != TEXT or not spec.digits else _filled(column, spec.digits)
+    if spec.name in keys:
+        return _as_written(column) if spec.kind == "integer" else column
+    read = _FAST.get(spec.kind) if spec.time_format is None else None
+    plain = read(column) if read else None
+    if plain is not None:
+        return plain
+    words = one_chunk(column.dictionary_encode())
+    return _filled(pa.chunked_array([words]), spec.digits) if spec.digits else pa.chunked_array([words])
+
+
+def _as_written(words: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return integers where writing them gives the same words again."""
+    try:
+        numbers = words.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return words
+    return numbers if numbers.cast(pa.string()).equals(words) else words
+
+
+def _filled(column: pa.ChunkedArray, digits: int) -> pa.ChunkedArray:
+    """Fill words that have lost their leading zeros, as `ColumnSpec.digits` says."""
+    chunks = []
+    for chunk in column.chunks:
+        words = [
+            word.zfill(digits) if word.isascii() and word.isdecimal() else word
+            for word in chunk.dictionary.to_pylist()
+        ]
+        chunks.append(pa.DictionaryArray.from_arrays(chunk.indices, strings(words)))
+    return pa.chunked_array(chunks, TEXT)
 
 
 def _text_column(name: str, words: pa.ChunkedArray) -> TypedColumn:
@@ -192,8 +318,13 @@ def _words(file: StoredFile, dialect: _Dialect, columns: Sequence[str]) -> pa.Ta
 def _parsed(
     file: StoredFile, dialect: _Dialect, columns: Sequence[str], *, skip_blank: bool = False
 ) -> pa.Table:
-    return pacsv.read_csv(
-        file.stream(),
+    return pacsv.read_csv(file.stream(), *_options(dialect, columns, {}, skip_blank=skip_blank))
+
+
+def _options(
+    dialect: _Dialect, columns: Sequence[str], types: Mapping[str, pa.DataType], *, skip_blank: bool
+) -> tuple[pacsv.ReadOptions, pacsv.ParseOptions, pacsv.ConvertOptions]:
+    return (
         pacsv.ReadOptions(
             column_names=dialect.names,
             skip_rows=dialect.n_blank_lines,
@@ -207,7 +338,7 @@ def _parsed(
             invalid_row_handler=_skip_blank if skip_blank else None,
         ),
         pacsv.ConvertOptions(
-            column_types=dict.fromkeys(columns, pa.string()),
+            column_types={**dict.fromkeys(columns, pa.string()), **types},
             include_columns=columns,
             null_values=MISSING,
             strings_can_be_null=True,

@@ -16,7 +16,7 @@ from mmp.settings.sources import BUCKETS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-__all__ = ["read", "select", "take"]
+__all__ = ["find", "read", "select", "take"]
 
 
 def read(
@@ -66,6 +66,22 @@ def read(
     >>> [(spec.name, spec.kind) for spec in table.specs]
     [('zip', 'text'), ('n', 'integer')]
     """
+    found, is_parquet = find(source, base_path=base_path, storage_options=storage_options)
+    if is_parquet:
+        return parquet.read(found, columns, source)
+    return delimited.read(found, columns, source, texts)
+
+
+def find(
+    source: str, *, base_path: str = ".", storage_options: Mapping[str, Any] | None = None
+) -> tuple[list[StoredFile], bool]:
+    """Return the files of a source in order, and whether they are Parquet; parameters are those of `read`.
+
+    Raises
+    ------
+    SourceError
+        Where there is no such file, or there are files of both kinds.
+    """
     is_stored = source.startswith(BUCKETS)
     found = buckets.find(source, storage_options or {}) if is_stored else _found(source, Path(base_path))
     kinds = {file.suffix == ".parquet" for file in found}
@@ -73,9 +89,7 @@ def read(
         raise SourceError(
             f"{source} holds CSV and Parquet files.", hint=f"Name one kind by a glob: {source}/*.csv"
         )
-    if kinds == {True}:
-        return parquet.read(found, columns, source)
-    return delimited.read(found, columns, source, texts)
+    return found, kinds == {True}
 
 
 def _found(source: str, base: Path) -> list[StoredFile]:

@@ -13,10 +13,12 @@ from mmp.data.table import Table
 from mmp.errors import SourceError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
     from mmp.data.stored import StoredFile
     from mmp.data.table import TypedColumn
+
+_BATCH_ROWS = 1 << 16
 
 
 def read(files: Sequence[StoredFile], columns: Sequence[str] | None, source: str) -> Table:
@@ -45,11 +47,11 @@ def read(files: Sequence[StoredFile], columns: Sequence[str] | None, source: str
     MissingColumnsError
         Where `columns` names some that are not there.
     """
-    schemas = {file: _schema(file) for file in files}
-    names = same_columns([(file, schema.names) for file, schema in schemas.items()])
+    schemas = {file: schema(file) for file in files}
+    names = same_columns([(file, declared.names) for file, declared in schemas.items()])
     wanted = names if columns is None else tuple(columns)
     require(wanted, names, source)
-    parts = [(file, _typed(file, schema, wanted)) for file, schema in schemas.items()]
+    parts = [(file, _typed(file, declared, wanted)) for file, declared in schemas.items()]
     table = Table.of(
         [unify(name, [(file, part.pop(name)) for file, part in parts]) for name in wanted], source
     )
@@ -58,16 +60,85 @@ def read(files: Sequence[StoredFile], columns: Sequence[str] | None, source: str
     return table
 
 
-def _schema(file: StoredFile) -> pa.Schema:
+def schema(file: StoredFile) -> pa.Schema:
+    """Return the columns of a file as it declares them.
+
+    Raises
+    ------
+    SourceError
+        Where it is no Parquet file, or has two columns of one name.
+    """
     with _open(file) as opened:
-        schema = opened.schema_arrow
-    refuse_bad_names(schema.names, file)
-    return schema
+        declared = opened.schema_arrow
+    refuse_bad_names(declared.names, file)
+    return declared
 
 
-def _typed(file: StoredFile, schema: pa.Schema, columns: Sequence[str]) -> dict[str, TypedColumn]:
+def n_rows(file: StoredFile) -> int:
+    """Return how many rows a file has."""
+    with _open(file) as opened:
+        return int(opened.metadata.num_rows)
+
+
+def tables(
+    file: StoredFile, columns: Sequence[str], encoded: Collection[str], first: int
+) -> Iterator[pa.Table]:
+    """Yield some columns of a file from a row on, in tables of some ten thousand rows.
+
+    Parameters
+    ----------
+    file : StoredFile
+        The file.
+    columns : sequence of str
+        The columns, in any order; no other is touched.
+    encoded : collection of str
+        Columns that may come as dictionaries where they are text, and as floats where they are decimals.
+    first : int
+        The row to begin with; row groups before it are not touched.
+
+    Raises
+    ------
+    SourceError
+        Where the file is damaged.
+    """
+    declared = schema(file)
+    texts = [name for name in columns if name in encoded and is_text(declared.field(name).type)]
+    decimals = {
+        name for name in columns if name in encoded and pa.types.is_decimal(declared.field(name).type)
+    }
+    with _open(file, read_dictionary=texts, memory_map=False) as opened:
+        groups, skipped = _from_row(opened.metadata, first)
+        try:
+            # one thread reads ahead of those that compute; Arrow's own would only take their cores
+            for batch in opened.iter_batches(
+                _BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False
+            ):
+                if skipped < batch.num_rows:
+                    rows = batch.slice(skipped)
+                    # a name with a dot in it brings others: columns are taken by name
+                    arrays = [_nearest(name, rows.column(name), decimals) for name in columns]
+                    yield pa.Table.from_arrays(arrays, list(columns))
+                skipped = max(skipped - batch.num_rows, 0)
+        except (pa.ArrowException, OSError) as error:
+            raise SourceError(f"{file} cannot be read: {error}.") from error
+
+
+def _from_row(metadata: pq.FileMetaData, first: int) -> tuple[list[int], int]:
+    """Return the row groups from the one with a row on, and how many rows of it come before."""
+    group = 0
+    while group < metadata.num_row_groups and first >= metadata.row_group(group).num_rows:
+        first -= metadata.row_group(group).num_rows
+        group += 1
+    return list(range(group, metadata.num_row_groups)), first
+
+
+def _nearest(name: str, column: pa.Array, decimals: Collection[str]) -> pa.Array:
+    return normalise(name, pa.chunked_array([column])).array if name in decimals else column
+
+
+def _typed(file: StoredFile, declared: pa.Schema, columns: Sequence[str]) -> dict[str, TypedColumn]:
     """Read some columns of a file, each freed of its first form as soon as it has its second."""
-    texts = [name for name in columns if is_text(schema.field(name).type)]
+    texts = [name for name in columns if is_text(declared.field(name).type)]
     with _open(file, read_dictionary=texts) as opened:
         try:
             table = opened.read(list(columns))
@@ -78,13 +149,15 @@ def _typed(file: StoredFile, schema: pa.Schema, columns: Sequence[str]) -> dict[
     return {name: normalise(name, arrays.pop(name)) for name in columns}
 
 
-def _open(file: StoredFile, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
+def _open(
+    file: StoredFile, read_dictionary: Sequence[str] = (), *, memory_map: bool = True
+) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(
             file.path,
             read_dictionary=list(read_dictionary),
             page_checksum_verification=True,
-            **file.parquet_options(),
+            **{**file.parquet_options(), **({} if memory_map else {"memory_map": False})},
         )
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{file} is no Parquet file: {error}.") from error

@@ -62,6 +62,14 @@ class StoredFile:
         source = self.filesystem.open_input_file(self.path)
         return cast("BinaryIO", io.BufferedReader(source, _BUFFER_BYTES))
 
+    def state(self) -> tuple[int, int]:
+        """Return how many bytes it has, and when it was last changed, in nanoseconds."""
+        if self.filesystem is None:
+            found = Path(self.path).stat()
+            return found.st_size, found.st_mtime_ns
+        info = self.filesystem.get_file_info(self.path)
+        return int(info.size), int(info.mtime_ns or 0)
+
     def stream(self) -> str | pa.NativeFile:
         """Return what Arrow reads a text from, uncompressed."""
         return self.path if self.filesystem is None else self.filesystem.open_input_stream(self.path)

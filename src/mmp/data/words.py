@@ -80,7 +80,7 @@ def typed(name: str, words: pa.ChunkedArray) -> TypedColumn:
     """
     if words.null_count == len(words):
         return TypedColumn.of(name, pa.nulls(len(words), pa.float64()))
-    plain = _plain_integers(words) or _plain_floats(words) or _plain_instants(words)
+    plain = plain_integers(words) or plain_floats(words) or plain_instants(words)
     if plain is not None:
         return TypedColumn.of(name, one_chunk(plain))
     return _by_distinct_words(name, one_chunk(words.dictionary_encode()))
@@ -112,12 +112,14 @@ def _cast(words: pa.ChunkedArray, type_: pa.DataType) -> pa.ChunkedArray | None:
         return None
 
 
-def _plain_integers(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def plain_integers(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return words as integers where each is one that fits into 64 bits; zeros that lead are none."""
     numbers = _cast(words, pa.int64())
     return None if numbers is None or _any_padded(words) else numbers
 
 
-def _plain_floats(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def plain_floats(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return words as numbers where each is one, written plainly."""
     numbers = _cast(words, pa.float64())
     if numbers is None or _any_padded(words) or _any_long(words):
         return None
@@ -126,9 +128,15 @@ def _plain_floats(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
     return None if odd else numbers
 
 
-def _plain_instants(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+def plain_instants(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return words as times where each is ISO 8601, all with a zone or none."""
     naive = _cast(words, pa.timestamp("us"))
     return _cast(words, INSTANT) if naive is None else naive.cast(INSTANT)
+
+
+def plain_booleans(words: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    """Return words as 0 and 1 where they are that; what is written out is left to whoever reads words."""
+    return plain_integers(words)
 
 
 def _any_padded(words: pa.ChunkedArray) -> bool:

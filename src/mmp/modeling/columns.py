@@ -25,12 +25,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Column",
+    "Refused",
     "Value",
     "as_float",
     "coerce",
     "coerce_value",
     "column_of",
     "from_table",
+    "refused",
     "take",
 ]
 
@@ -185,6 +187,46 @@ def coerce(
     if bad:
         raise _bad_cells(bad, where)
     return {name: read_column.column for name, read_column in read_columns.items()}
+
+
+class Refused(NamedTuple):
+    """A value that does not fit its column.
+
+    Parameters
+    ----------
+    column : str
+        The column.
+    rows : ndarray of int64
+        Where it stands.
+    value : object
+        As it came.
+    reason : str
+        Why it does not fit, to stand after the value.
+    """
+
+    column: str
+    rows: npt.NDArray[np.int64]
+    value: object
+    reason: str
+
+
+def refused(specs: Sequence[ColumnSpec], source: pa.Table) -> list[Refused]:
+    """Return what `coerce` would refuse of a table that has all columns.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> from mmp.data.table import ColumnSpec
+    >>> [found] = refused([ColumnSpec("n", "integer")], pa.table({"n": ["1", "x", "x"]}))
+    >>> found.rows.tolist(), found.value, found.reason
+    ([1, 2], 'x', 'is not an integer')
+    """
+    read_columns = {spec.name: _read_arrow(spec, _one_chunk(source.column(spec.name))) for spec in specs}
+    return [
+        Refused(name, cell.rows, cell.value, cell.reason)
+        for name, read_column in read_columns.items()
+        for cell in read_column.bad
+    ]
 
 
 class _BadCell(NamedTuple):

@@ -21,6 +21,9 @@ class Watcher(Protocol):
     def begin(self, step: str) -> None:
         """Learn that a step begins."""
 
+    def progress(self, step: str, detail: str) -> None:
+        """Learn how far it is."""
+
     def end(self, step: str, detail: str, seconds: float) -> None:
         """Learn what came out of it, and how long it took."""
 
@@ -33,6 +36,9 @@ class Nobody:
 
     def begin(self, step: str) -> None:
         """Ignore the beginning."""
+
+    def progress(self, step: str, detail: str) -> None:
+        """Ignore how far it is."""
 
     def end(self, step: str, detail: str, seconds: float) -> None:
         """Ignore the end."""
@@ -66,11 +72,17 @@ class Steps:
     def __init__(self, watcher: Watcher | None = None) -> None:
         self.watcher = watcher or Nobody()
         self.timings_s: dict[str, float] = {}
+        self._step = ""
+
+    def progress(self, detail: str) -> None:
+        """Say how far the step is that is going on."""
+        self.watcher.progress(self._step, detail)
 
     @contextmanager
     def __call__(self, step: str) -> Iterator[Note]:
         """Run one step; the body may note what came out of it."""
         details: list[str] = []
+        self._step = step
         self.watcher.begin(step)
         start = time.perf_counter()
         try:

@@ -35,6 +35,8 @@ TASK = "mmp.task"
 ERROR = "mmp.error"
 ERROR_CODE = "mmp.error.code"
 TRAINED = {KIND: "train"}
+BATCH = "batch"
+PARENT = "mlflow.parentRunId"
 
 _FLUSH_AT = 2000
 _LONGEST_ERROR = 1000

@@ -1,0 +1,222 @@
+"""Tables read in order and in pieces, from any row on: memory does not grow with their rows.
+
+A model knows what its columns are, so nothing is read twice to find out: the words of a CSV file become
+what training made of them, and declared types stay what they are for `mmp.modeling.columns.coerce`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+import pyarrow as pa
+
+from mmp.data import delimited, files, parquet
+from mmp.data.names import same_columns
+from mmp.errors import SourceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mmp.data.stored import StoredFile
+    from mmp.data.table import ColumnSpec
+
+_END_BYTES = 1 << 16
+
+
+class Block(NamedTuple):
+    """Some neighbouring rows of a table.
+
+    Parameters
+    ----------
+    first : int
+        Position of the first of them in the whole table, from 0.
+    table : pyarrow.Table
+        The rows.
+    """
+
+    first: int
+    table: pa.Table
+
+
+class Batches(Protocol):
+    """A table that is read in order."""
+
+    @property
+    def source(self) -> str:
+        """What the user called it."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """All of its columns; the declared types of those that are passed on as they are."""
+
+    @property
+    def n_rows(self) -> int | None:
+        """How many rows, where that is known before they are read."""
+
+    @property
+    def identity(self) -> list[Any]:
+        """What changes when the rows do, as JSON has it."""
+
+    def tables(self, columns: Sequence[str], first: int) -> Iterator[pa.Table]:
+        """Yield some columns of the rows from one on, in tables of any length."""
+
+
+@dataclass(frozen=True)
+class ParquetBatches:
+    """Parquet files, one after the other."""
+
+    source: str
+    files: Sequence[StoredFile]
+    schema: pa.Schema
+    encoded: frozenset[str]
+    n_rows: int | None
+    digest: str = ""
+
+    @property
+    def identity(self) -> list[Any]:
+        """The files, their sizes, times and ends; or the digest, where it is known."""
+        return [self.digest] if self.digest else [_identity(file) for file in self.files]
+
+    def tables(self, columns: Sequence[str], first: int) -> Iterator[pa.Table]:
+        """Yield some columns of the rows from one on; row groups before it are not touched."""
+        for file in self.files:
+            n_rows = parquet.n_rows(file)
+            if first < n_rows:
+                yield from parquet.tables(file, columns, self.encoded, max(first, 0))
+            first -= n_rows
+
+
+@dataclass(frozen=True)
+class CsvBatches:
+    """CSV files, zipped or not, one after the other."""
+
+    source: str
+    files: Sequence[StoredFile]
+    schema: pa.Schema
+    specs: Mapping[str, ColumnSpec]
+    keys: frozenset[str]
+    n_rows: int | None = None
+
+    @property
+    def identity(self) -> list[Any]:
+        """The files, their sizes, times and ends."""
+        return [_identity(file) for file in self.files]
+
+    def tables(self, columns: Sequence[str], first: int) -> Iterator[pa.Table]:
+        """Yield some columns of the rows from one on; those before it are read and passed over."""
+        specs = [self.specs[name] for name in columns]
+        for file in self.files:
+            for table in delimited.tables(file, specs, self.keys):
+                if first < table.num_rows:
+                    yield table.slice(max(first, 0))
+                first -= table.num_rows
+
+
+def open_files(
+    source: str,
+    inputs: Sequence[ColumnSpec],
+    keys: Sequence[ColumnSpec] = (),
+    storage_options: Mapping[str, Any] | None = None,
+) -> Batches:
+    """Open files to be read in order.
+
+    Parameters
+    ----------
+    source : str
+        What `mmp.data.files.read` takes.
+    inputs : sequence of ColumnSpec
+        The columns that a model reads.
+    keys : sequence of ColumnSpec
+        Columns whose values are passed on as they are. In a CSV file they are text, or integers
+        where `ColumnSpec` says so.
+    storage_options : Mapping, optional
+        Credentials and the like for a bucket.
+
+    Raises
+    ------
+    SourceError
+        There is no such file, it cannot be read, files of one source have other columns, or a key
+        is not of one type in all of them.
+    """
+    found, is_parquet = files.find(source, storage_options=storage_options)
+    if is_parquet:
+        schemas = [(file, parquet.schema(file)) for file in found]
+        same_columns([(file, schema.names) for file, schema in schemas])
+        _refuse_other_types(schemas, keys)
+        encoded = frozenset({spec.name for spec in inputs} - {spec.name for spec in keys})
+        n_rows = sum(parquet.n_rows(file) for file in found)
+        return ParquetBatches(source, found, schemas[0][1], encoded, n_rows)
+    names = same_columns([(file, delimited.names(file)) for file in found])
+    specs = {spec.name: spec for spec in (*inputs, *keys)}
+    integers = {spec.name for spec in keys if spec.kind == "integer"}
+    schema = pa.schema([(name, pa.int64() if name in integers else pa.string()) for name in names])
+    return CsvBatches(source, found, schema, specs, frozenset(spec.name for spec in keys))
+
+
+def blocks(
+    batches: Batches, columns: Sequence[str], *, first: int, most_rows: int, part_rows: int
+) -> Iterator[Block]:
+    """Yield rows in blocks that are worth a call, none of them across the border of a part.
+
+    Parameters
+    ----------
+    batches : Batches
+        Where they come from.
+    columns : sequence of str
+        The columns to read.
+    first : int
+        The row to begin with.
+    most_rows : int
+        Rows of a block at most.
+    part_rows : int
+        A border is where the position is a multiple of it.
+    """
+    waiting: list[pa.Table] = []
+    n_waiting = 0
+    for table in _cut(batches.tables(columns, first), first, most_rows, part_rows):
+        is_border = n_waiting and (first + n_waiting) % part_rows == 0
+        is_full = n_waiting + table.num_rows > most_rows
+        # one that could not be read the same way has other types, and stays by itself
+        if is_border or is_full or (waiting and waiting[0].schema != table.schema):
+            yield Block(first, pa.concat_tables(waiting))
+            first += n_waiting
+            waiting, n_waiting = [], 0
+        waiting.append(table)
+        n_waiting += table.num_rows
+    if waiting:
+        yield Block(first, pa.concat_tables(waiting))
+
+
+def _cut(tables: Iterator[pa.Table], position: int, most_rows: int, part_rows: int) -> Iterator[pa.Table]:
+    """Yield tables of at most so many rows that end at the border of each part."""
+    for table in tables:
+        done = 0
+        while done < table.num_rows:
+            n_rows = min(most_rows, part_rows - position % part_rows, table.num_rows - done)
+            yield table.slice(done, n_rows)
+            done += n_rows
+            position += n_rows
+
+
+def _refuse_other_types(schemas: Sequence[tuple[StoredFile, pa.Schema]], keys: Sequence[ColumnSpec]) -> None:
+    first, expected = schemas[0]
+    for file, schema in schemas[1:]:
+        for name in (spec.name for spec in keys if spec.name in expected.names):
+            if schema.field(name).type != expected.field(name).type:
+                raise SourceError(
+                    f"The key column '{name}' is {expected.field(name).type} in {first} and "
+                    f"{schema.field(name).type} in {file}.",
+                    hint="Write all files with the same types.",
+                )
+
+
+def _identity(file: StoredFile) -> dict[str, Any]:
+    n_bytes, modified_ns = file.state()
+    hasher = hashlib.sha256()
+    with file.open() as content:
+        hasher.update(content.read(_END_BYTES))
+        content.seek(max(n_bytes - _END_BYTES, 0))
+        hasher.update(content.read(_END_BYTES))
+    return {"file": str(file), "bytes": n_bytes, "modified_ns": modified_ns, "ends": hasher.hexdigest()}

@@ -1,0 +1,418 @@
+"""Batch scoring, top to bottom: from a model and a table of any size to its predictions, each row once."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from mmp.data.batches import blocks
+from mmp.data.durable import replacing
+from mmp.data.sinks.work import Work
+from mmp.errors import DataError, Finding, SettingsError
+from mmp.modeling import threads
+from mmp.pipelines import record
+from mmp.pipelines.differences import require_columns, unread
+from mmp.pipelines.inputs import find_rows, open_rows
+from mmp.pipelines.model import load_model
+from mmp.pipelines.output import find_output
+from mmp.pipelines.overlap import in_order
+from mmp.pipelines.score import Scorer
+from mmp.pipelines.steps import Steps
+from mmp.tracking import manifest
+from mmp.tracking.run import BATCH, KIND, PARENT, TASK, run
+from mmp.tracking.stores import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from mmp.data.batches import Batches
+    from mmp.data.sinks.work import Part
+    from mmp.modeling.bundle import Bundle
+    from mmp.pipelines.model import LoggedModel
+    from mmp.pipelines.output import Output, Sink
+    from mmp.pipelines.score import Bad, Scored
+    from mmp.pipelines.steps import Watcher
+    from mmp.settings.adapters import Target
+    from mmp.settings.config import Config
+
+PART_ROWS = 1 << 18
+"""Rows of a part: some seconds of work, and some megabytes of output."""
+
+_MOST_BLOCK_ROWS = 1 << 16
+_LEAST_BLOCK_ROWS = 1 << 10
+_BLOCK_CELLS = 1 << 22
+_WHAT_CHANGED = {
+    "model": "the model",
+    "input": "the input",
+    "output": "what is written",
+    "part_rows": "the size of the parts",
+}
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """What a batch gave.
+
+    Parameters
+    ----------
+    run_id : str
+        The scoring's own run; empty where the output was there already.
+    model_run_id : str
+        The model's.
+    rows, rejected : int
+        Rows with a prediction, and rows that were left out.
+    output, rejected_output : str
+        Where they are; the second is empty where no row was left out.
+    seconds, rows_per_s : float
+        Of this process: where it goes on with what another did, the rate counts its own rows.
+    peak_rss_mb : float
+        The most memory that the process had.
+    resumed_parts : int
+        Parts that were there already.
+    is_new : bool
+        Whether anything was written.
+    """
+
+    run_id: str
+    model_run_id: str
+    rows: int
+    rejected: int
+    output: str
+    rejected_output: str
+    seconds: float
+    rows_per_s: float
+    peak_rss_mb: float
+    resumed_parts: int
+    is_new: bool = True
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the object that ``--json`` prints."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is scored by what, and where to."""
+
+    logged: LoggedModel
+    rows: Batches
+    output: Output
+    policy: Target
+    part_rows: int
+
+    @property
+    def bundle(self) -> Bundle:
+        return self.logged.bundle
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns to read: what the model needs, and those of its keys that are there."""
+        keys = [spec.name for spec in self.bundle.entities if spec.name in self.rows.schema.names]
+        return list(dict.fromkeys([*keys, *(spec.name for spec in self.bundle.inputs)]))
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """What makes this the same batch when it is tried again."""
+        of_rows = {"rejects": self.policy.on_bad_row == "reject", "lineage": self.policy.lineage_columns}
+        return {
+            "model": self.logged.run.tags.get(manifest.TAG, self.logged.run.run_id),
+            "input": self.rows.identity,
+            "output": self.output.identity | of_rows,
+            "part_rows": self.part_rows,
+        }
+
+
+def batch_inference(  # noqa: PLR0913 - what a command line can say
+    ref: str,
+    config: Config,
+    *,
+    data: str | None = None,
+    parameters: Mapping[str, Any] | None = None,
+    output: str | None = None,
+    restart: bool = False,
+    part_rows: int = PART_ROWS,
+    watcher: Watcher | None = None,
+    tell: Callable[[Iterable[Finding]], None] | None = None,
+) -> BatchResult:
+    """Score a table of any size, in memory that does not grow with it.
+
+    What is done is kept beside the output, part by part. A batch that dies at any moment is gone on
+    with by the same call; the output appears when it is complete, and is the same to the byte.
+
+    Parameters
+    ----------
+    ref : str
+        The model's run: an id, ``latest``, ``best`` or an alias.
+    config : Config
+        Where runs are, how tables are reached, and where predictions go.
+    data : str, optional
+        The table: a file, a directory, a glob or a query; what the model was trained on by default.
+    parameters : Mapping, optional
+        Values for the variables of a query.
+    output : str, optional
+        A file, or a directory for a file each part, instead of the config's output.
+    restart : bool
+        Whether to begin anew, and to replace an output of something else.
+    part_rows : int
+        Rows of a part.
+    watcher : Watcher, optional
+        Is told about the steps as they happen.
+    tell : callable, optional
+        Is given findings as they are made.
+
+    Raises
+    ------
+    MmpError
+        What the user can mend; what is done stays done.
+    """
+    clock, steps, findings = _Clock(), Steps(watcher), record.Findings(tell)
+    with steps("load") as note:
+        logged = load_model(ref, config)
+        findings.add(logged.findings)
+        note(f"{logged.run.name}, {logged.bundle.class_path}")
+    target = find_output(config, output, logged.run.run_id)
+    source = find_rows(logged, config, data, parameters)
+    with Work(target.work, str(target)) as work:
+        with steps("open") as note:
+            rows = open_rows(logged, config, source, work.folder, fresh=restart)
+            job = _Job(logged, rows, target, config.output.inference, part_rows)
+            scorer = _scorer(job, findings)
+            note(rows.source + ("" if rows.n_rows is None else f", {rows.n_rows:,} rows"))
+        entities = [spec.name for spec in logged.bundle.entities]
+        with target.open(work, scorer.schema, job.key, entities) as sink:
+            if not restart and sink.known.get("key") == job.key:
+                work.remove()
+                return _known(job, sink, clock)
+            findings.add(_begin(job, work, sink, restart=restart))
+            scorer = _with_lineage(scorer, job, work)
+            with (
+                connect(config.mlflow) as store,
+                run(store, *_names(job), _tags(job), secrets=record.secrets(config)) as active,
+            ):
+                active.log_params({"source": rows.source, "output": str(target)})
+                active.flush()
+                resumed = tuple(work.done)
+                with steps("score") as note:
+                    for part in _parts(job, scorer, work, sink):
+                        clock.count(part)
+                        steps.progress(clock.progress(work.done, rows.n_rows))
+                    note(clock.progress(work.done, rows.n_rows))
+                with steps("write") as note:
+                    result = _finish(job, work, sink, scorer, active.run_id, resumed, clock)
+                    note(result.output)
+                active.log_metrics({name: getattr(result, name) for name in ("rows", "rejected", "seconds")})
+        work.remove()
+    return result
+
+
+def _scorer(job: _Job, findings: record.Findings) -> Scorer:
+    """Return what predicts a block, or refuse a table that the model cannot be given."""
+    bundle, names = job.bundle, job.rows.schema.names
+    there = [name for name in job.columns if name in names]
+    first = next(job.rows.tables(there, 0), job.rows.schema.empty_table().select(there))
+    require_columns(bundle.inputs, first, names, where=job.rows.source)
+    known = {bundle.target.name, *job.columns}
+    findings.add(unread(names, known))
+    keys = {spec.name for spec in bundle.entities}
+    declared = [
+        pa.field(name, _plain(job.rows.schema.field(name).type)) if name in keys else first.schema.field(name)
+        for name in there
+    ]
+    schema = bundle.predict(pa.schema(declared).empty_table()).to_arrow().schema
+    return Scorer(bundle, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")
+
+
+def _plain(type_: pa.DataType) -> pa.DataType:
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def _begin(job: _Job, work: Work, sink: Sink, *, restart: bool) -> list[Finding]:
+    """Go on with the parts that are done, or begin anew, and say why."""
+    begun = work.job.get("key", {})
+    if begun == job.key and not restart:
+        work.resume(sink.has)
+        return []
+    if sink.is_occupied and not restart:
+        raise SettingsError(
+            f"{job.output} is there already, and of {_changed(sink.known.get('key', {}), job.key)}.",
+            hint="Name another output by -o, or replace it with --restart.",
+        )
+    work.begin({"key": job.key, "begun_at": datetime.now(UTC).isoformat(timespec="seconds")})
+    sink.discard()
+    if not begun or restart:
+        return []
+    message = f"A batch to {job.output} was begun with {_changed(begun, job.key)}; it starts over."
+    return [Finding("batch", "warn", message)]
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    changed = [words for name, words in _WHAT_CHANGED.items() if before.get(name) != now[name]]
+    return "something else" if not before else f"other things: {', '.join(changed)} changed"
+
+
+def _with_lineage(scorer: Scorer, job: _Job, work: Work) -> Scorer:
+    if not job.policy.lineage_columns:
+        return scorer
+    constants = {
+        "run_id": pa.scalar(job.logged.run.run_id),
+        "predicted_at": pa.scalar(datetime.fromisoformat(work.job["begun_at"]), pa.timestamp("us", "UTC")),
+    }
+    if taken := constants.keys() & set(scorer.schema.names):
+        raise SettingsError(
+            f"The output has a column '{min(taken)}' already.", hint="Set lineage_columns to false."
+        )
+    schema = pa.schema([*scorer.schema, *(pa.field(name, value.type) for name, value in constants.items())])
+    return replace(scorer, schema=schema, constants=constants)
+
+
+def _parts(job: _Job, scorer: Scorer, work: Work, sink: Sink) -> Iterator[Part]:
+    """Score what is left, and yield each part when it is safe."""
+    first = sum(part.rows + part.rejected for part in work.done)
+    rows = blocks(
+        job.rows,
+        job.columns,
+        first=first,
+        most_rows=_block_rows(job.bundle),
+        part_rows=job.part_rows,
+    )
+    n_threads = threads.cores()
+    with closing(in_order(scorer, rows, n_threads=n_threads, ahead=n_threads + 1)) as scored:
+        for number, pieces in groupby(scored, lambda each: each.first // job.part_rows):
+            yield _write(number, list(pieces), job, work, sink)
+
+
+def _block_rows(bundle: Bundle) -> int:
+    """Return how many rows go through the model at once: many, but not of a wide table."""
+    n_columns = len(bundle.inputs) + len(bundle.pipeline.names)
+    return max(_LEAST_BLOCK_ROWS, min(_MOST_BLOCK_ROWS, _BLOCK_CELLS // n_columns))
+
+
+def _write(number: int, pieces: list[Scored], job: _Job, work: Work, sink: Sink) -> Part:
+    bad = [each for piece in pieces for each in piece.bad]
+    if bad:
+        with replacing(work.rejected(number)) as beside:
+            beside.write_text("".join(map(_line, bad)), encoding="utf-8")
+        _refuse_many(sum(part.rejected for part in work.done) + len(bad), bad, job)
+    part = replace(sink.write(number, [piece.table for piece in pieces]), rejected=len(bad))
+    work.record(part)
+    return part
+
+
+def _line(bad: Bad) -> str:
+    return json.dumps(asdict(bad), ensure_ascii=False, default=str) + "\n"
+
+
+def _refuse_many(n_bad: int, bad: list[Bad], job: _Job) -> None:
+    most = job.policy.max_bad_rows
+    if most is not None and n_bad > most:
+        last = bad[-1]
+        raise DataError(
+            f"{n_bad:,} rows cannot be predicted, and output.inference.max_bad_rows is {most:,}; the last is "
+            f"row {last.row:,}: {f'{last.column!r} ' if last.column else ''}{last.reason}.",
+            hint="Mend the rows, or raise the limit.",
+            where=job.rows.source,
+        )
+
+
+def _finish(
+    job: _Job,
+    work: Work,
+    sink: Sink,
+    scorer: Scorer,
+    run_id: str,
+    resumed: tuple[Part, ...],
+    clock: _Clock,
+) -> BatchResult:
+    """Put the output in place, the rejected rows first, so that it is never there without them."""
+    rejected = sum(part.rejected for part in work.done)
+    rejected_output = job.output.put_rejected(work.gather_rejected()) if rejected else ""
+    rows = sum(part.rows for part in work.done)
+    sink.finish(
+        {
+            "key": job.key,
+            "model_run_id": job.logged.run.run_id,
+            "run_id": run_id,
+            "source": job.rows.source,
+            "begun_at": work.job["begun_at"],
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+            "rows": rows,
+            "rejected": rejected,
+            "rejected_output": rejected_output,
+            "columns": [{"name": each.name, "type": str(each.type)} for each in scorer.schema],
+        }
+    )
+    return BatchResult(
+        run_id=run_id,
+        model_run_id=job.logged.run.run_id,
+        rows=rows,
+        rejected=rejected,
+        output=str(job.output),
+        rejected_output=rejected_output,
+        resumed_parts=len(resumed),
+        **clock.figures(),
+    )
+
+
+def _known(job: _Job, sink: Sink, clock: _Clock) -> BatchResult:
+    """Return what an output that is complete says of itself."""
+    return BatchResult(
+        run_id="",
+        model_run_id=job.logged.run.run_id,
+        rows=int(sink.known["rows"]),
+        rejected=int(sink.known.get("rejected", 0)),
+        output=str(job.output),
+        rejected_output=str(sink.known.get("rejected_output", "")),
+        resumed_parts=0,
+        is_new=False,
+        **clock.figures(),
+    )
+
+
+def _names(job: _Job) -> tuple[str, str]:
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    return job.logged.run.experiment, f"{job.bundle.recipe_name}_batch_{stamp}"
+
+
+def _tags(job: _Job) -> dict[str, str]:
+    return {KIND: BATCH, PARENT: job.logged.run.run_id, TASK: job.bundle.task}
+
+
+@dataclass
+class _Clock:
+    """How long it takes, and how many rows that were."""
+
+    started: float = field(default_factory=time.perf_counter)
+    n_rows: int = 0
+
+    def count(self, part: Part) -> None:
+        """Count the rows of a part that this process scored."""
+        self.n_rows += part.rows + part.rejected
+
+    def figures(self) -> dict[str, Any]:
+        """Return seconds, rate and memory."""
+        seconds = time.perf_counter() - self.started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return {
+            "seconds": round(seconds, 3),
+            "rows_per_s": round(self.n_rows / seconds, 1),
+            "peak_rss_mb": round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1),
+        }
+
+    def progress(self, done: list[Part], n_rows: int | None) -> str:
+        """Return how far it is: rows, rate, time left."""
+        n_done = sum(part.rows + part.rejected for part in done)
+        rate = self.n_rows / (time.perf_counter() - self.started)
+        of = "" if n_rows is None else f" of {n_rows:,}"
+        left = "" if n_rows is None or not rate else f", {(n_rows - n_done) / rate:,.0f} s left"
+        return (
+            f"{n_done:,}{of} rows, part {len(done):,}, {rate:,.0f} rows/s{left if n_done != n_rows else ''}"
+        )

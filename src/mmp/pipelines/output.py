@@ -1,0 +1,232 @@
+"""Where the predictions of a batch go, from the config or from ``-o``, and how they get there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from mmp.data.sinks.files import FilesWriter
+from mmp.data.sinks.formats import FORMATS, SUFFIXES
+from mmp.data.sinks.places import LocalPlace
+from mmp.data.sinks.work import Part
+from mmp.errors import SettingsError
+from mmp.settings.adapters import FilesTarget
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import pyarrow as pa
+
+    from mmp.data.sinks import TableWriter
+    from mmp.data.sinks.places import Place
+    from mmp.data.sinks.work import Work
+    from mmp.settings.adapters import TableOutput
+    from mmp.settings.config import Config
+
+_NAME = "predictions_{run_id}"
+_ELSEWHERE = Path(".mmp/batch")
+
+
+class Sink(Protocol):
+    """An output while it is written, part by part."""
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        """What was written down about what is there and complete, empty where nothing is."""
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether something is there that a first write must not replace."""
+
+    def has(self, number: int, part: Part) -> bool:
+        """Tell whether a part is there as it was written."""
+
+    def write(self, number: int, tables: Iterable[pa.Table]) -> Part:
+        """Write one part; it stays, when this returns."""
+
+    def finish(self, manifest: dict[str, Any]) -> None:
+        """Put all parts in place, at once."""
+
+    def discard(self) -> None:
+        """Forget what was written of this."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Output(Protocol):
+    """Where predictions go."""
+
+    @property
+    def work(self) -> Path:
+        """The folder of `mmp.data.sinks.work` for it."""
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What makes other bytes of the same predictions, as JSON has it."""
+
+    def open(self, work: Work, schema: pa.Schema, key: Mapping[str, Any], entities: Sequence[str]) -> Sink:
+        """Begin to write, or to go on."""
+
+    def put_rejected(self, made: Path) -> str:
+        """Put a file of rejected rows in place; return where that is."""
+
+
+@dataclass(frozen=True)
+class FilesOutput:
+    """One file, or a directory of parts.
+
+    Parameters
+    ----------
+    place : Place
+        Where.
+    format : str
+        A key of `FORMATS`.
+    """
+
+    place: Place
+    format: str
+
+    def __str__(self) -> str:
+        return str(self.place)
+
+    @property
+    def work(self) -> Path:
+        """A folder beside it."""
+        return self.place.work
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Its format, and whether it is one file."""
+        return {"format": self.format, "directory": self.place.is_directory}
+
+    def open(self, work: Work, schema: pa.Schema, key: Mapping[str, Any], entities: Sequence[str]) -> Sink:  # noqa: ARG002 - for tables
+        """Begin to write, or to go on."""
+        return FilesWriter(work, self.place, FORMATS[self.format], schema)
+
+    def put_rejected(self, made: Path) -> str:
+        """Put a file of rejected rows beside it."""
+        return self.place.put_rejected(made)
+
+
+@dataclass(frozen=True)
+class DatabaseOutput:
+    """A table of a database.
+
+    Parameters
+    ----------
+    table : TableOutput
+        Which, and how rows are added.
+    application : str
+        What the database calls us.
+    """
+
+    table: TableOutput
+    application: str
+
+    def __str__(self) -> str:
+        return f"table {self.table.table}"
+
+    @property
+    def work(self) -> Path:
+        """A folder of the working directory."""
+        where = f"{self.table.connection_uri.get_secret_value()} {self.table.table}"
+        return _ELSEWHERE / f"{self.table.table}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Table and mode."""
+        return {"table": self.table.table, "mode": self.table.mode}
+
+    def open(self, work: Work, schema: pa.Schema, key: Mapping[str, Any], entities: Sequence[str]) -> Sink:  # noqa: ARG002 - for files
+        """Begin to write, or to go on."""
+        from mmp.data.sinks import TableWriter
+
+        text = json.dumps(key, sort_keys=True)
+        keys = [name for name in entities if name in schema.names]
+        writer = TableWriter(self.table, schema, key=text, keys=keys, application=self.application)
+        return _Table(writer, key)
+
+    def put_rejected(self, made: Path) -> str:
+        """Put a file of rejected rows beside its work folder."""
+        return LocalPlace(self.work, is_directory=False).put_rejected(made)
+
+
+class _Table:
+    """A `TableWriter` as a `Sink`."""
+
+    is_occupied = False  # the mode says what happens to rows that are there
+
+    def __init__(self, writer: TableWriter, key: Mapping[str, Any]) -> None:
+        self._writer, self._key = writer, key
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._writer.close()
+
+    @property
+    def known(self) -> Mapping[str, Any]:
+        if not self._writer.is_finished:
+            return {}
+        return {"key": self._key, "rows": self._writer.n_rows}
+
+    def has(self, number: int, part: Part) -> bool:
+        return self._writer.parts.get(str(number)) == part.rows
+
+    def write(self, number: int, tables: Iterable[pa.Table]) -> Part:
+        batches = (batch for table in tables for batch in table.to_batches())
+        return Part(self._writer.write(str(number), batches))
+
+    def finish(self, manifest: dict[str, Any]) -> None:  # noqa: ARG002 - the database has its own
+        self._writer.finish()
+
+    def discard(self) -> None:
+        self._writer.discard()
+
+
+def find_output(config: Config, asked: str | None, run_id: str) -> FilesOutput | DatabaseOutput:
+    """Return where predictions go.
+
+    Parameters
+    ----------
+    config : Config
+        Its ``output.inference``.
+    asked : str or None
+        A path instead: one file where it has a suffix, else a directory of parts.
+    run_id : str
+        What ``{run_id}`` stands for.
+
+    Raises
+    ------
+    SettingsError
+        There is no output, or its name says no format.
+    """
+    target = config.output.inference
+    if asked is not None:
+        usual = target.config.file_format if isinstance(target, FilesTarget) else "parquet"
+        return _path(asked.replace("{run_id}", run_id), usual)
+    if not target.enabled:
+        raise SettingsError(
+            "The config says output.inference.enabled: false.", hint="Name an output by -o, or enable it."
+        )
+    if not isinstance(target, FilesTarget):
+        return DatabaseOutput(target.config, f"mmp batch {run_id[:8]}")
+    name = (target.config.file_name or _NAME).replace("{run_id}", run_id)
+    suffix = FORMATS[target.config.file_format].suffix
+    return _path(f"{target.config.base_path.rstrip('/')}/{name}{suffix}", target.config.file_format)
+
+
+def _path(path: str, usual: str) -> FilesOutput:
+    suffix = Path(path).suffix.lower()
+    if suffix and suffix not in SUFFIXES:
+        raise SettingsError(
+            f"Predictions cannot be written to {path}: its name ends in none of {', '.join(SUFFIXES)}.",
+            hint="Choose one of them, or a name without suffix for a directory of parts.",
+        )
+    return FilesOutput(LocalPlace(Path(path), is_directory=not suffix), SUFFIXES.get(suffix, usual))

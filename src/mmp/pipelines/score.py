@@ -1,0 +1,196 @@
+"""From a block of rows to its predictions, and to the rows that have none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmp.data.buffers import wrap
+from mmp.errors import DataError
+from mmp.modeling.columns import refused
+from mmp.modeling.values import shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mmp.data.batches import Block
+    from mmp.modeling.bundle import Bundle
+
+_TOLD = 3
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that cannot be predicted.
+
+    Parameters
+    ----------
+    row : int
+        Its position in the input, from 0.
+    column : str
+        The column that it is about, empty where it is about the whole row.
+    reason : str
+        A sentence.
+    keys : mapping
+        Its entity keys, as text where JSON has no such value.
+    """
+
+    row: int
+    column: str
+    reason: str
+    keys: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What came of a block.
+
+    Parameters
+    ----------
+    first, n_rows : int
+        Which rows of the input.
+    table : pyarrow.Table
+        Keys and predictions, of the schema of the output.
+    bad : tuple of Bad
+        The rows that are not in it.
+    """
+
+    first: int
+    n_rows: int
+    table: pa.Table
+    bad: tuple[Bad, ...] = ()
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A model, and what becomes of rows that it cannot predict.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model.
+    schema : pyarrow.Schema
+        Of the output: keys, predictions, and what `constants` adds.
+    source : str
+        What the rows are, for messages.
+    rejects : bool
+        Whether bad rows are left out; else they are an error.
+    constants : mapping of str to object
+        Columns that hold the same in every row.
+    """
+
+    bundle: Bundle
+    schema: pa.Schema
+    source: str
+    rejects: bool = False
+    constants: Mapping[str, pa.Scalar] | None = None
+
+    def __call__(self, block: Block) -> Scored:
+        """Predict a block.
+
+        Raises
+        ------
+        DataError
+            Where a row is bad and bad rows are an error.
+        """
+        rows = block.table
+        keys = [name for name in self.schema.names if name in rows.column_names]
+        if all(rows.schema.field(name).type == self.schema.field(name).type for name in keys):
+            try:
+                return Scored(block.first, rows.num_rows, self._predicted(rows))
+            except DataError as error:
+                if not rows.num_rows:
+                    raise
+                bad = self._bad(block)
+                if not bad:  # it is not about a row
+                    raise error from None
+        else:
+            bad = self._bad(block)
+        if not self.rejects:
+            raise _error(bad, self.source)
+        return self._without(block, bad)
+
+    def _predicted(self, rows: pa.Table) -> pa.Table:
+        table = self.bundle.predict(rows, where=self.source).to_arrow()
+        for name, value in (self.constants or {}).items():
+            table = table.append_column(name, pa.repeat(value, rows.num_rows))
+        return table.cast(self.schema)
+
+    def _without(self, block: Block, bad: Sequence[Bad]) -> Scored:
+        keep = np.ones(block.table.num_rows, np.bool_)
+        keep[[each.row - block.first for each in bad]] = False
+        rows = block.table.filter(wrap(keep, pa.bool_()))
+        return Scored(block.first, block.table.num_rows, self._predicted(self._keyed(rows)), tuple(bad))
+
+    def _keyed(self, rows: pa.Table) -> pa.Table:
+        """Return rows whose keys have the types of the output."""
+        for position, name in enumerate(rows.column_names):
+            if name in self.schema.names and rows.schema.field(name).type != self.schema.field(name).type:
+                rows = rows.set_column(position, name, rows.column(name).cast(self.schema.field(name).type))
+        return rows
+
+    def _bad(self, block: Block) -> list[Bad]:
+        """Find the rows that cannot be predicted: by their cells, by their keys, and else by trying."""
+        rows = block.table
+        found: dict[int, tuple[str, str]] = {}
+        for column, positions, value, reason in refused(self.bundle.inputs, rows):
+            for row in positions.tolist():
+                found.setdefault(row, (column, f"{shown(value)} {reason}"))
+        for row, (column, reason) in self._bad_keys(rows):
+            found.setdefault(row, (column, reason))
+        rest = np.array([row for row in range(rows.num_rows) if row not in found], np.int64)
+        found |= self._refused_by_model(self._keyed(rows.take(wrap(rest, pa.int64()))), rest)
+        keys = [name for name in self.schema.names if name in rows.column_names]
+        return [
+            Bad(block.first + row, *found[row], {name: rows.column(name)[row].as_py() for name in keys})
+            for row in sorted(found)
+        ]
+
+    def _bad_keys(self, rows: pa.Table) -> list[tuple[int, tuple[str, str]]]:
+        """Return the rows whose key is no integer as integers are written, where the output has such."""
+        found = []
+        for name in rows.column_names:
+            if name not in self.schema.names or rows.schema.field(name).type == self.schema.field(name).type:
+                continue
+            for row, word in enumerate(rows.column(name).to_pylist()):
+                if word is not None and not _is_plain_integer(word):
+                    found.append((row, (name, f"{shown(word)} is not written as an integer is")))
+        return found
+
+    def _refused_by_model(self, rows: pa.Table, positions: Any) -> dict[int, tuple[str, str]]:
+        """Halve the rows until those are left alone that have no prediction."""
+        if not rows.num_rows:
+            return {}
+        try:
+            self.bundle.predict(rows, where=self.source)
+        except DataError as error:
+            if rows.num_rows == 1:
+                return {int(positions[0]): ("", error.message)}
+            half = rows.num_rows // 2
+            return self._refused_by_model(rows.slice(0, half), positions[:half]) | self._refused_by_model(
+                rows.slice(half), positions[half:]
+            )
+        return {}
+
+
+def _is_plain_integer(word: str) -> bool:
+    try:
+        return str(int(word)) == word and -(2**63) <= int(word) < 2**63
+    except ValueError:
+        return False
+
+
+def _error(bad: Sequence[Bad], source: str) -> DataError:
+    told = "; ".join(
+        f"row {each.row:,}, {f'column {each.column!r}: ' if each.column else ''}{each.reason.rstrip('.')}"
+        for each in bad[:_TOLD]
+    )
+    more = f" (and {len(bad) - _TOLD:,} more rows near them)" if len(bad) > _TOLD else ""
+    return DataError(
+        f"{told}{more}.",
+        hint="Mend the rows, or set output.inference.on_bad_row: reject to leave such rows out.",
+        where=source,
+    )
