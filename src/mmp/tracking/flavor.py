@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pyarrow as pa
 
-from mmp.errors import DataError
+from mmp.errors import DataError, SettingsError
+from mmp.modeling.complete import complete, is_complete, now
 from mmp.modeling.predictions import Predictions
+from mmp.settings.load import load_config
 from mmp.tracking import artifacts
 
 if TYPE_CHECKING:
@@ -23,17 +25,22 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-    from mmp.modeling.bundle import Bundle
+    from mmp.modeling.bundle import Bundle, Source
 
     Input: TypeAlias = (
         pd.DataFrame | pa.Table | Mapping[str, Any] | Sequence[Mapping[str, Any]] | npt.NDArray[np.void]
     )
 
 TRUST_VARIABLE: Final = "MMP_TRUST"
+CONFIG_VARIABLE: Final = "MMP_CONFIG"
 
 
 class PyfuncWrapper:
     """A verified model in MLflow's clothes: it holds a bundle, and nothing else.
+
+    Where the model takes features from the feature store and rows come without, they are read from the
+    online store of the config that ``MMP_CONFIG`` names, which is opened for each call: credentials are
+    nowhere but in its environment.
 
     Parameters
     ----------
@@ -67,12 +74,14 @@ class PyfuncWrapper:
         ------
         DataError
             Where it is none of these, or values do not fit.
+        SettingsError, FeatureStoreError
+            Where features are to be read, and ``MMP_CONFIG`` names no config, or the store is away.
         """
         # Who passes a data frame has imported pandas.
         pandas = sys.modules.get("pandas")
         if pandas is not None and isinstance(model_input, pandas.DataFrame):
             return _predict_frame(self.bundle, model_input)
-        return self.bundle.predict(_source(model_input)).to_pandas()
+        return self.bundle.predict(_complete(self.bundle, _source(model_input))).to_pandas()
 
     def __reduce__(self) -> Any:
         raise TypeError("A PyfuncWrapper is loaded from its model folder, never pickled.")
@@ -87,16 +96,33 @@ def _load_pyfunc(path: str) -> PyfuncWrapper:
 
 
 def _predict_frame(bundle: Bundle, frame: pd.DataFrame) -> pd.DataFrame:
-    wanted = dict.fromkeys(spec.name for spec in (*bundle.entities, *bundle.inputs))
+    wanted = dict.fromkeys(spec.name for spec in (*bundle.entities, *bundle.request, *bundle.inputs))
     for name in wanted:
         if list(frame.columns).count(name) > 1:
             raise DataError(
                 f"The column '{name}' is in the data frame more than once.", hint="Keep one of them."
             )
     there = frame[[name for name in wanted if name in frame.columns]]
-    predictions = bundle.predict(_frame_source(there))
+    source = _frame_source(there)
+    if not set(there.columns).issuperset(spec.name for spec in bundle.stored):
+        source = _complete(bundle, source)
+    predictions = bundle.predict(source)
     keys = {name: there[name].array for name in predictions.keys}
     return Predictions(keys, predictions.values).to_pandas(frame.index)
+
+
+def _complete(bundle: Bundle, source: Source) -> Source:
+    """Add what the online store has, where the model takes features and rows come without."""
+    if bundle.features is None or is_complete(bundle, source):
+        return source
+    if CONFIG_VARIABLE not in os.environ:
+        raise SettingsError(
+            f"The model takes features from the feature store, and {CONFIG_VARIABLE} names no config.",
+            hint=f"Set {CONFIG_VARIABLE} to the config whose online store has them, or pass a table that has "
+            f"all of them.",
+        )
+    with now(bundle.features, load_config().value) as lookup:
+        return complete(bundle, source, lookup)
 
 
 def _frame_source(frame: pd.DataFrame) -> pa.Table | list[dict[str, Any]]:
