@@ -30,6 +30,7 @@ VERBS = {
     "evaluate": "evaluate a logged model on new labelled data",
     "predict": "predict without a server",
     "batch-inference": "score a table of any size",
+    "serve-api": "serve a model over HTTP",
     "explain": "which columns predictions come from",
     "runs": "the leaderboard",
     "list": "the tables: models, metrics, preprocessors, adapters, evaluators, tasks",

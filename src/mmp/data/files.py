@@ -10,7 +10,7 @@ from mmp.data import buckets, delimited, parquet
 from mmp.data.stored import LISTED, StoredFile, readable
 from mmp.data.table import Table, select, take
 from mmp.errors import SourceError
-from mmp.lookup import did_you_mean
+from mmp.lookup import capitalized, did_you_mean
 from mmp.settings.sources import BUCKETS
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def _file(path: Path, source: str) -> StoredFile:
         missing = path if folder.is_dir() else folder
         kind = "file" if folder.is_dir() else "directory"
         looked = "Check the path." if path.is_absolute() else f"It was looked for from {Path.cwd()}."
-        raise SourceError(f"There is no {kind} {missing}.", hint=near[:1].upper() + near[1:] or looked)
+        raise SourceError(f"There is no {kind} {missing}.", hint=capitalized(near) or looked)
     file = StoredFile(str(path))
     if file.suffix is None:
         raise SourceError(f"{path} cannot be read: its name ends in none of {LISTED}.")
