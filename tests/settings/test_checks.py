@@ -104,6 +104,15 @@ def test_old_keys_are_told():
     assert told(made, "info") == ["kept for old files, without effect: the library follows from class_path"]
 
 
+def test_a_server_that_is_not_required_is_required_still():
+    made = recipe(model={"class_path": "xgboost.XGBClassifier"})
+    config = Config.model_validate({"mlflow": {"required": False}})
+    found = [(finding.level, finding.message) for finding in check(made, config)]
+    message = "it has no effect yet: a training needs its tracking server from start to end"
+    assert found == [("warn", message)]
+    assert check(made, Config()) == []
+
+
 def test_require_lists_the_errors_and_lets_the_rest_pass():
     made = recipe(
         model={"class_path": "xgboost.XGBRegressor", "library": "x"}, evaluation={"metrics": ["acc"]}

@@ -509,6 +509,9 @@ def _source(recipe: Recipe, config: Config) -> _Issues:
 def _config(config: Config) -> _Issues:
     for key, text in missing_in_config(config):
         yield _Issue("available", "error", key, text)
+    if not config.mlflow.required:
+        message = "it has no effect yet: a training needs its tracking server from start to end"
+        yield _Issue("tracking", "warn", "mlflow.required", message)
     yield from _kept(config, _KEPT_IN_CONFIG)
 
 
