@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from tests.features.histories import file_store, postgres_store, to_files, to_postgres, unique, worlds
 from tests.features.test_offline import checked
 
+from mmp.features import offline
 from mmp.features.offline import join
 
 pytestmark = pytest.mark.infra
@@ -25,6 +26,15 @@ def test_joins_tables_as_the_definition_says(world, index, postgres, tmp_path):
     joined = checked(here, postgres_store(postgres))
     files = join(world.rows(), to_files(world, tmp_path).features, file_store())
     assert joined.table.equals(files.table)
+
+
+@EXAMPLES
+@given(world=worlds())
+def test_looks_up_by_an_index_of_keys_whatever_ties_there_are(world, postgres):
+    here = to_postgres(world, postgres, "keys", index="keys")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(offline, "_ROWS_PER_LOOKUP", 0)
+        checked(here, postgres_store(postgres))
 
 
 @EXAMPLES

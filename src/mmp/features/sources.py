@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 RETRY_S = 10.0
 _FIRST_PAUSE_S = 0.1
-_DUCK_BYTES = 512 << 20
+_DUCK_BYTES = 1 << 30
 _Readable: TypeAlias = PostgresOffline | DuckdbOffline | FileOffline
 _SOURCES = {PostgresOffline: "postgres", DuckdbOffline: "file", FileOffline: "file"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
@@ -26,6 +27,7 @@ _GRACE_S = 2.0
 _TICK_S = 0.2
 _PATIENCE_S = 5.0
 _MEGABYTE = 1 << 20
+_MOST_THREADS = 4
 # A sort of a million narrow rows stays in memory, four of them in a quarter of a gigabyte.
 _SORT_MEMORY = "64MB"
 
@@ -200,6 +202,8 @@ class DuckWorkspace:
                 "memory_limit": f"{memory_bytes // _MEGABYTE}MiB",
                 "preserve_insertion_order": "false",
                 "temp_directory": str(folder),
+                # each takes a part of the memory
+                "threads": min(_MOST_THREADS, os.cpu_count() or 1),
             },
         )
         self._connection.execute("SET TimeZone = 'UTC'")

@@ -61,7 +61,18 @@ def opened(store: FeatureStore, *, make: bool = False) -> Iterator[Any]:
         config = _repo_config(feast_config)
         if not make:
             _require_project(config)
-        yield Feast(config=config)
+        feast = Feast(config=config)
+        try:
+            yield feast
+        finally:
+            _close(feast.registry)
+
+
+def _close(registry: Any) -> None:
+    """Give back the connections of a registry in a database, which Feast keeps until the process ends."""
+    for name in ("write_engine", "read_engine"):
+        if hasattr(registry, name):
+            getattr(registry, name).dispose()
 
 
 def _configured(store: FeatureStore) -> FeastConfig:
