@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
@@ -42,7 +43,7 @@ def main(
         parameters=parameters,
         watcher=watcher(screen),
         tell=screen.findings,
-        log_file=log_to(where.value.logging, what.value.name),
+        open_log=partial(log_to, where.value.logging, what.value.name),
     )
     screen.say()
     # what was asked for by name is shown, whatever it is

@@ -97,7 +97,7 @@ def train(
     parameters: Mapping[str, Any] | None = None,
     watcher: Watcher | None = None,
     tell: Callable[[Iterable[Finding]], None] | None = None,
-    log_file: Path | None = None,
+    open_log: Callable[[], Path] | None = None,
 ) -> TrainResult:
     """Train, evaluate, package and log one model.
 
@@ -113,8 +113,8 @@ def train(
         Is told about the steps as they happen.
     tell : callable, optional
         Is given findings as they are made.
-    log_file : Path, optional
-        The process's log, to be kept with the run.
+    open_log : callable, optional
+        Opens the process's log, to be kept with the run; called once the settings are accepted.
 
     Returns
     -------
@@ -130,6 +130,7 @@ def train(
     steps, findings = Steps(watcher), record.Findings(tell)
     findings.add(refuse_settings(recipe, config))
     row, asked = model_row(what), find_source(what, where, data, parameters)
+    log_file = open_log() if open_log else None
 
     with (
         connect(where.mlflow) as store,
@@ -169,8 +170,7 @@ def train(
             note(record.model_in_words(row, fitted))
         with steps("evaluate") as note:
             outputs = _predict(fitted.model, prepared.matrices)
-            metrics, undefined = _evaluate(prepared, outputs, what)
-            findings.add(undefined)
+            metrics = _evaluate(prepared, outputs, what, findings)
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
             bundle = _bundle(rows, prepared, fitted, outputs, metrics, features, what)
@@ -252,9 +252,12 @@ def _predict(model: Model, matrices: Mapping[str, Matrix]) -> dict[str, npt.NDAr
 
 
 def _evaluate(
-    prepared: Prepared, outputs: Mapping[str, npt.NDArray[np.float64]], recipe: Recipe
-) -> tuple[Metrics, list[Finding]]:
-    """Return the metrics of each part, and what could not be computed of the default ones.
+    prepared: Prepared,
+    outputs: Mapping[str, npt.NDArray[np.float64]],
+    recipe: Recipe,
+    findings: record.Findings,
+) -> Metrics:
+    """Return the metrics of each part; default ones that could not be computed are findings.
 
     Training rows are judged as the estimator saw them: where a step learned from the target, with
     its out-of-fold values.
@@ -273,7 +276,8 @@ def _evaluate(
         for name, output in outputs.items()
         if name != "calibration"
     }
-    return metrics, undefined
+    findings.add(undefined)
+    return metrics
 
 
 def _bundle(
