@@ -144,8 +144,8 @@ def read_value(content: bytes | None) -> Value | None:
             f"The online store holds {content[:8].hex()}…, which is no value of a feature.",
             hint="Materialize the view again: mmp features materialize.",
         ) from error
-    # a missing number of a column of floats is stored as NaN
-    return None if value != value else value  # noqa: PLR0124
+    # a missing number may be stored as NaN; text without a letter is missing, as in any other source
+    return None if value != value or value == "" else value  # noqa: PLR0124
 
 
 def read_timestamp(content: bytes) -> float:
