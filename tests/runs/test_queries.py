@@ -82,6 +82,8 @@ def test_validate_renders_and_reads(project, mmp):
     said = mmp(*words, "-p", '{"lest": 1000}', "--json")
     assert (said.code, said.error["hint"]) == (2, "Did you mean 'least'?")
     assert mmp(*words, "-p", "least=3", "--json").error["message"].startswith("-p is no JSON")
+    twice = mmp(*words, "-p", '{"least": 1, "least": 2}', "--json").error["message"]
+    assert twice == "-p is not clear: the key 'least' stands twice in one object."
     assert mmp(*words, "-p", "[1]", "--json").error["message"] == "-p is no JSON object."
 
 

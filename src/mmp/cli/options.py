@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from mmp.errors import SettingsError
+from mmp.settings import json_text
 
 Recipe = Annotated[
     str, typer.Option("-r", "--recipe", "--recipe-file", "--recipe-path", help="The recipe (YAML).")
@@ -56,9 +57,11 @@ def parameters(text: str | None) -> dict[str, Any] | None:
         return None
     hint = """Write -p '{"start": "2024-01-01", "ids": [1, 2]}'"""
     try:
-        value = json.loads(text)
+        value = json_text.parse(text)
     except json.JSONDecodeError as error:
         raise SettingsError(f"-p is no JSON: {error}.", hint=hint) from error
+    except json_text.RepeatedKeyError as error:
+        raise SettingsError(f"-p is not clear: {error}.", hint="Keep the one that is meant.") from error
     if not isinstance(value, dict):
         raise SettingsError("-p is no JSON object.", hint=hint)
     return value

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mmp.errors import DataError, SettingsError
 from mmp.pipelines.model import load_model
+from mmp.settings import json_text
 from mmp.settings.sources import BUCKETS, PYTHON, QUERIES
 
 if TYPE_CHECKING:
@@ -91,13 +92,15 @@ def _parsed(rows: str) -> Any:
         where = rows
         text = _text(Path(rows))
     try:
-        value = json.loads(text)
+        value = json_text.parse(text)
     except json.JSONDecodeError as error:
         looks_like_json = text.lstrip()[:1] in ("{", "[", "")
         message = (
             f"{where} is not JSON: {error}." if looks_like_json else f"{where} is no JSON: {text[:60]!r}."
         )
         raise DataError(message, hint=_HINT) from error
+    except json_text.RepeatedKeyError as error:
+        raise DataError(f"{where} is not clear: {error}.", hint="Keep the one that is meant.") from error
     objects = value if isinstance(value, list) else [value]
     if not all(isinstance(row, dict) for row in objects):
         raise DataError(f"{where} must be a JSON object or a list of objects.", hint="One object is one row.")
