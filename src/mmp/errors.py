@@ -95,9 +95,23 @@ class DataError(MmpError):
 
 
 class MissingColumnsError(DataError):
-    """Columns that are needed and not there."""
+    """Columns that are needed and not there.
+
+    Parameters
+    ----------
+    message, hint, where : str
+        As of every error.
+    columns : tuple of str
+        The columns, where the source was looked at as a whole.
+    """
 
     code = "missing_columns"
+
+    def __init__(
+        self, message: str, *, hint: str = "", where: str = "", columns: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.columns = columns
 
 
 class SourceError(DataError):

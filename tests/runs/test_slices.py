@@ -7,7 +7,7 @@ import csv
 import pytest
 from tests.tables import recipe
 
-from mmp.errors import DataError
+from mmp.errors import DataError, MissingColumnsError
 from mmp.pipelines.evaluate import evaluate
 from mmp.pipelines.predict import predict
 from mmp.pipelines.train import train
@@ -70,9 +70,19 @@ def test_a_directory_is_read_and_what_is_no_rows_is_named(run_id, tmp_path):
     for text, says in {
         "new.xlsx": "--input is no JSON: 'new.xlsx'",
         "": "--input is not JSON: Expecting",
+        '[{"a": 1, "b": {"c": 1, "c": 2}}]': "--input is not clear: the key 'c' stands twice in one object",
     }.items():
         with pytest.raises(DataError, match=says):
             predict(run_id, config, text)
+
+
+def test_a_table_without_the_target_is_sent_to_predict(run_id, tmp_path):
+    lines = (tmp_path / "all.csv").read_text(encoding="utf-8").splitlines()
+    (tmp_path / "new.csv").write_text("\n".join(line.rpartition(",")[0] for line in lines), encoding="utf-8")
+    with pytest.raises(MissingColumnsError, match=r"Column 'answer' is not in new\.csv") as raised:
+        evaluate(run_id, load_config().value, data="new.csv")
+    assert raised.value.hint.endswith(" 'answer' is the target; `mmp predict` needs none.")
+    assert len(predict(run_id, load_config().value, "new.csv").records) == N_ROWS
 
 
 def test_labels_are_read_as_the_model_knows_them(run_id, tmp_path):

@@ -62,7 +62,9 @@ def require(wanted: Iterable[str], names: Collection[str], source: object) -> No
     plural = "Columns" if len(missing) > 1 else "Column"
     verb = "are" if len(missing) > 1 else "is"
     raise MissingColumnsError(
-        f"{plural} {described} {verb} not in {source or 'the table'}.", hint=f"It has: {have}."
+        f"{plural} {described} {verb} not in {source or 'the table'}.",
+        hint=f"It has: {have}.",
+        columns=tuple(missing),
     )
 
 

@@ -12,10 +12,9 @@ import numpy as np
 from mmp.data import checks
 from mmp.errors import SettingsError
 from mmp.evaluation.evaluate import evaluate as metrics_of
-from mmp.modeling import complete
 from mmp.modeling.columns import coerce
 from mmp.modeling.target import Target, encode_known
-from mmp.pipelines.model import load_model
+from mmp.pipelines.model import open_both
 from mmp.pipelines.steps import Steps
 
 if TYPE_CHECKING:
@@ -93,20 +92,10 @@ def evaluate(
         Run, model or table are not as needed.
     """
     steps = Steps(watcher)
-    with steps("load") as note:
-        logged = load_model(ref, config)
-        bundle = logged.bundle
-        note(f"{logged.run.name}, {bundle.class_path}")
-    with steps("read") as note:
-        table = logged.read(data, _columns(bundle), parameters)
-        changes = () if complete.is_complete(bundle, table.arrow) else logged.feature_changes()
-        table = logged.complete(table)
-        labelled, n_null = checks.drop_null_target(table, bundle.target.name)
-        note(
-            f"{table.n_rows:,} rows from {table.source}"
-            + (f", {n_null:,} without target left out" if n_null else "")
-        )
-    findings = [*logged.findings, *changes, *labelled.findings]
+    logged, table, opened = open_both(ref, config, data, steps=steps, parameters=parameters, with_target=True)
+    bundle = logged.bundle
+    labelled, n_null = checks.drop_null_target(table, bundle.target.name)
+    findings = [*opened, *labelled.findings]
     with steps("evaluate") as note:
         metrics = metrics_of(
             _target(bundle, labelled),
@@ -117,6 +106,8 @@ def evaluate(
             findings=findings,
         )
         note(f"{labelled.n_rows:,} rows, {len(metrics)} metrics")
+        if n_null:
+            note(f"{n_null:,} rows without target left out")
     result = Evaluation(
         run_id=logged.run.run_id,
         source=table.source,
@@ -129,13 +120,6 @@ def evaluate(
     if report:
         _write(result, Path(report))
     return result
-
-
-def _columns(bundle: Bundle) -> list[str] | None:
-    """Return the columns to read; all where features may or may not be there already."""
-    if bundle.features is not None:
-        return None
-    return [spec.name for spec in (*bundle.inputs, bundle.target)]
 
 
 def _target(bundle: Bundle, table: Table) -> Target:

@@ -9,8 +9,7 @@ import numpy as np
 
 from mmp.errors import DataError
 from mmp.evaluation.explain import explain as explain_rows
-from mmp.modeling import complete
-from mmp.pipelines.model import load_model
+from mmp.pipelines.model import open_both
 from mmp.pipelines.steps import Steps
 
 if TYPE_CHECKING:
@@ -97,16 +96,8 @@ def explain(
         Run, model or table are not as needed, or the model cannot be explained.
     """
     steps = Steps(watcher)
-    with steps("load") as note:
-        logged = load_model(ref, config)
-        bundle = logged.bundle
-        note(f"{logged.run.name}, {bundle.class_path}")
-    with steps("read") as note:
-        table = logged.read(data, parameters=parameters)
-        changes = () if complete.is_complete(bundle, table.arrow) else logged.feature_changes()
-        table = logged.complete(table)
-        rows = _rows(table, row)
-        note(f"{table.n_rows:,} rows from {table.source}")
+    logged, table, opened = open_both(ref, config, data, steps=steps, parameters=parameters)
+    bundle, rows = logged.bundle, _rows(table, row)
     with steps("explain") as note:
         chosen = table.arrow.take(_indices(rows))
         columns = bundle.read(chosen, where=table.source)
@@ -121,7 +112,7 @@ def explain(
         n_rows=len(explanation.rows),
         columns=explanation.ranking() if row is None else _parts(explanation, chosen),
         row=None if row is None else _row(bundle, explanation, chosen),
-        findings=(*logged.findings, *changes, *table.findings, *findings),
+        findings=(*opened, *table.findings, *findings),
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmp.data import sources
+from mmp.data.names import require
 from mmp.data.template import Query
-from mmp.errors import ArtifactError, FeatureStoreError, Finding
+from mmp.errors import ArtifactError, FeatureStoreError, Finding, MissingColumnsError
 from mmp.features import registry
 from mmp.modeling import complete
 from mmp.pipelines.enrich import extended
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from mmp.data.table import ColumnSpec, Table
     from mmp.modeling.bundle import Bundle
+    from mmp.pipelines.steps import Steps
     from mmp.settings.config import Config
     from mmp.tracking.stores.base import RunRecord, Store
 
@@ -167,6 +169,71 @@ def load_folder(folder: Path, run: RunRecord, config: Config) -> LoggedModel:
         bundle = artifacts.load(folder, expected_digest=run.tags.get(manifest.TAG), trust=config.trust)
     findings = tuple(Finding("model", "warn", str(warning.message)) for warning in caught)
     return LoggedModel(bundle, run, findings, config)
+
+
+def open_both(
+    ref: str,
+    config: Config,
+    data: str,
+    *,
+    steps: Steps,
+    parameters: Mapping[str, Any] | None = None,
+    with_target: bool = False,
+) -> tuple[LoggedModel, Table, tuple[Finding, ...]]:
+    """Open a logged model and a table for it, with the features that the table does not bring.
+
+    Parameters
+    ----------
+    ref : str
+        The run, as of `load_model`.
+    config : Config
+        Where runs are.
+    data : str
+        The table.
+    steps : Steps
+        The steps ``load`` and ``read`` are done in.
+    parameters : Mapping, optional
+        Values for the variables of a query.
+    with_target : bool
+        Whether the table needs the target; then nothing is read that is not needed.
+
+    Returns
+    -------
+    LoggedModel, Table
+        Both.
+    tuple of Finding
+        What opening the model warned of; the table has its own.
+
+    Raises
+    ------
+    MmpError
+        Run, model or table are not as needed.
+    """
+    with steps("load") as note:
+        logged = load_model(ref, config)
+        note(f"{logged.run.name}, {logged.bundle.class_path}")
+    with steps("read") as note:
+        table = _labelled(logged, data, parameters) if with_target else logged.read(data, None, parameters)
+        known = complete.is_complete(logged.bundle, table.arrow)
+        changes = () if known else logged.feature_changes()
+        table = logged.complete(table)
+        note(f"{table.n_rows:,} rows from {table.source}")
+    return logged, table, (*logged.findings, *changes)
+
+
+def _labelled(logged: LoggedModel, data: str, parameters: Mapping[str, Any] | None) -> Table:
+    """Read a table that has the target; where it has none, say what needs none."""
+    bundle, target = logged.bundle, logged.bundle.target.name
+    # features of the store may or may not be there
+    columns = None if bundle.features is not None else [*(spec.name for spec in bundle.inputs), target]
+    try:
+        table = logged.read(data, columns, parameters)
+        require([target], table.arrow.column_names, table.source)
+    except MissingColumnsError as error:
+        if target in error.columns:
+            error.hint += f" {target!r} is the target; `mmp predict` needs none."
+        raise
+    return table
 
 
 def _download(store: Store, run: RunRecord, folder: Path) -> None:
