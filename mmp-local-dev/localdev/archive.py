@@ -126,10 +126,21 @@ def restore(folder: Path, source: Path) -> list[runner.Status]:
     _verify(source)
     home = settings.prepare(folder)
     with tempfile.TemporaryDirectory(prefix=".restore-", dir=home.data) as work:
-        with tarfile.open(source) as archive:
-            archive.extractall(work, filter="data")
+        _extract(source, Path(work))
         _replace(folder, home, Path(work))
     return runner.up(folder, list(SERVICES.values()))
+
+
+def _extract(source: Path, target: Path) -> None:
+    """Write the files of an archive into a folder, as files and nowhere else."""
+    with tarfile.open(source) as archive:
+        for member in archive:
+            path, file = (target / member.name).resolve(), archive.extractfile(member)
+            if file is None or not path.is_relative_to(target.resolve()):
+                raise Failure(f"{source} is not a backup of this runner: {member.name} leads out of it")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as out:
+                shutil.copyfileobj(file, out)
 
 
 def _replace(folder: Path, home: Home, work: Path) -> None:

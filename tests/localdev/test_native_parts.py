@@ -3,7 +3,9 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -63,7 +65,25 @@ def test_versions_compare_as_numbers():
     assert version_of("1.10") > version_of("1.9")
 
 
-def test_a_process_is_known_by_the_moment_of_its_start():
+def test_a_process_is_known_until_it_ends():
     identity = part("processes").identity
-    assert identity(os.getpid()) == identity(os.getpid()) != identity(os.getppid())
     assert identity(2**22 + 1) is None
+    child = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
+    known = identity(child.pid)
+    assert known
+    assert identity(child.pid) == known
+    child.stdin.close()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert identity(child.pid) is None, "it waits to be noted, and runs no more"
+    assert child.wait() == 0
+
+
+def test_an_archive_writes_nowhere_else(tmp_path):
+    (tmp_path / "evil").write_text("")
+    source = tmp_path / "archive.tar"
+    with tarfile.open(source, "w") as archive:
+        archive.add(tmp_path / "evil", "../written")
+    (tmp_path / "target").mkdir()
+    with pytest.raises(part("failure").Failure, match=r"\.\./written leads out of it"):
+        part("archive")._extract(source, tmp_path / "target")
+    assert not (tmp_path / "written").exists()
