@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""PostgreSQL, Redis and MLflow for development, filled and checked, in one command: `python bootstrap.py up`.
+"""PostgreSQL, Redis and MLflow for development, filled and checked by one command: python3 bootstrap.py up.
 
 Writes .env where there is none, starts the services in Docker where an engine answers and as ordinary
 processes elsewhere, loads the seed data, registers and materializes Feast's views, and checks the contract.
@@ -29,7 +29,12 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="up|down|status|logs|reset|check")
 
     up = verbs.add_parser("up", parents=[engine], help="start, fill and check; again: changes nothing")
-    up.add_argument("--port-offset", type=int, metavar="N", help="add N to each port, and write so to .env")
+    up.add_argument(
+        "--port-offset",
+        type=int,
+        metavar="N",
+        help="add N to each port of .env.example, and write so to .env",
+    )
     up.add_argument("--install", action="store_true", help="install what is missing by the package manager")
     up.add_argument("--reset", action="store_true", help="remove all data first")
     up.add_argument("--json", action="store_true", help="say on stdout as JSON what runs")

@@ -38,7 +38,10 @@ def _parser() -> argparse.ArgumentParser:
     up = verbs.add_parser("up", parents=[place], help="start what does not run, and wait until it answers")
     up.add_argument("--only", metavar="NAMES", help="postgresql, redis, mlflow: some of them, with commas")
     up.add_argument(
-        "--port-offset", type=int, metavar="N", help="add N to all ports of .env, until told otherwise"
+        "--port-offset",
+        type=int,
+        metavar="N",
+        help="add N to each port of .env.example, and write so to .env",
     )
     up.add_argument(
         "--install", action="store_true", help="install what is missing: apt-get, brew, or a wheel"

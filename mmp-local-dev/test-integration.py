@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Hold what runs to dev-contract.yml, clause by clause: `python test-integration.py`.
+"""Hold what runs to dev-contract.yml, clause by clause: `python3 test-integration.py`.
 
 Really writes and reads: a schema and a table, a key, a run with an artifact over HTTP, features as of a
 moment and online. What it made it removes, but for an empty experiment named dev-contract. Exit code 0 when
@@ -28,7 +28,7 @@ sys.path.insert(0, str(FOLDER))
 from localdev.failure import Failure  # noqa: E402
 
 from localdev import contract as terms  # noqa: E402
-from localdev import database, features  # noqa: E402
+from localdev import database, features, python  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -67,7 +67,7 @@ class Findings(list[Finding]):
         found: list[str] = []
         try:
             yield found
-        except (BrokenError, *_failures()) as error:
+        except _failures() as error:
             cause = " ".join(str(error).split()) or type(error).__name__
             self.append(Finding(name, holds=False, found=cause))
         else:
@@ -79,10 +79,10 @@ class Findings(list[Finding]):
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Return how PostgreSQL, HTTP, our own and, where it is at work, Feast's calls fail."""
+    """Return how clauses, PostgreSQL, HTTP, our own and, where it is at work, Feast's calls fail."""
     import psycopg
 
-    known = psycopg.Error, OSError, Failure
+    known = BrokenError, psycopg.Error, OSError, Failure
     if "feast" not in sys.modules:
         return known
     from feast.errors import FeastError
@@ -313,8 +313,8 @@ def _table(owner: Any, table: str, said: Terms, findings: Findings) -> None:
         return
     wrong = {name: kind for name, kind in said["columns"].items() if columns.get(name) != kind}
     for name, kind in wrong.items():
-        found = f"is {columns[name]}, not {kind}" if name in columns else f"is missing: {kind}"
-        findings.append(Finding(f"{clause}.columns.{name}", holds=False, found=found))
+        said_of = f"is {columns[name]}, not {kind}" if name in columns else f"is missing: {kind}"
+        findings.append(Finding(f"{clause}.columns.{name}", holds=False, found=said_of))
     if not wrong:
         findings.append(Finding(f"{clause}.columns", holds=True, found=f"{len(said['columns'])} columns"))
     with findings.clause(f"{clause}.minimum_rows") as found:
@@ -336,7 +336,7 @@ def _feast_from_outside(said: Terms, values: Values, findings: Findings) -> None
             found.append(f"{len(said[kind])} in the registry")
     with findings.clause("feast.online_store") as found:
         if not features.is_current(values):
-            raise BrokenError("it does not hold the rows that are there: run python -m localdev.features")
+            raise BrokenError("it does not hold the rows that are there: run python3 -m localdev.features")
         found.append("filled")
 
 
@@ -486,6 +486,7 @@ def main() -> int:
         "--quick", action="store_true", help="do not ask Feast again where it was right before"
     )
     given = parser.parse_args()
+    python.enter()
     try:
         contract = terms.read(given.contract)
     except (OSError, ValueError) as error:

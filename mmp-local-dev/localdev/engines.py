@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from localdev import settings
 from localdev.failure import Failure
+from localdev.program import command
 from localdev.services import SERVICES
 
 if TYPE_CHECKING:
@@ -50,8 +51,8 @@ class Engine(Protocol):
     def up(self, home: Home, *, install: bool) -> None:
         """Start what does not run and wait until all is healthy."""
 
-    def down(self, home: Home) -> None:
-        """Stop everything; the data stay."""
+    def down(self, folder: Path) -> None:
+        """Stop everything of a home; the data stay."""
 
     def states(self, home: Home) -> list[State]:
         """Return how each service is."""
@@ -71,11 +72,11 @@ class Native:
 
     def up(self, home: Home, *, install: bool) -> None:
         """Start what does not run and wait until all is healthy."""
-        self._run("up", "--home", str(home.folder), "--port-offset", "0", *(["--install"] if install else []))
+        self._run("up", "--home", str(home.folder), *(["--install"] if install else []))
 
-    def down(self, home: Home) -> None:
-        """Stop everything; the data stay."""
-        self._run("down", "--home", str(home.folder))
+    def down(self, folder: Path) -> None:
+        """Stop everything of a home; the data stay."""
+        self._run("down", "--home", str(folder))
 
     def states(self, home: Home) -> list[State]:
         """Return how each service is."""
@@ -123,9 +124,9 @@ class Docker:
         words = ["up", "--detach", "--wait", "--wait-timeout", str(_START_S), *SERVICES]
         self._run(home, words, "start the containers")
 
-    def down(self, home: Home) -> None:
-        """Stop everything; the data stay."""
-        self._run(home, ["--profile", "*", "down"], "stop the containers")
+    def down(self, folder: Path) -> None:
+        """Stop everything of a home; the data stay."""
+        self._run(settings.open_home(folder), ["--profile", "*", "down"], "stop the containers")
 
     def states(self, home: Home) -> list[State]:
         """Return how each service is."""
@@ -160,9 +161,7 @@ class Docker:
             self._command(home, words), check=False, stdout=sys.stderr, env=_compose_environment(home)
         )
         if done.returncode:
-            raise Failure(
-                f"Docker could not {what}; what it said is above, and `bootstrap.py logs` has the rest"
-            )
+            raise Failure(f"Docker could not {what}; what it said is above", f"The rest: {command('logs')}")
 
     def _output(self, home: Home, words: Sequence[str]) -> str:
         done = subprocess.run(
@@ -180,21 +179,21 @@ class Docker:
 ENGINES: dict[str, Engine] = {"docker": Docker(), "native": Native()}
 
 
-def choose(home: Home, asked: str | None) -> Engine:
-    """Return the engine that was asked for, or the one that this home's data are in, or one that answers.
+def choose(folder: Path, asked: str | None) -> Engine:
+    """Return the engine that was asked for, or the one that a home's data are in, or one that answers.
 
     Raises
     ------
     Failure
         Docker was asked for and does not answer, or the services run in the other one.
     """
-    known = settings.remembered(home.folder).get("engine")
+    known = settings.remembered(folder).get("engine")
     if asked == "docker" and (problem := silence()):
         raise Failure(f"{problem}: start it, or use --native")
-    if asked and known and asked != known and _runs(ENGINES[known], home):
+    if asked and known and asked != known and _runs(ENGINES[known], folder):
         raise Failure(
             f"the services run in {known}, and each engine has data of its own: "
-            f"stop them first, with python bootstrap.py down --{known}"
+            f"stop them first, with {command(f'down --{known}')}"
         )
     return ENGINES[asked or known or ("native" if silence() else "docker")]
 
@@ -221,8 +220,9 @@ def clean(home: Home) -> dict[str, str]:
     return os.environ | dict(home.values)
 
 
-def _runs(engine: Engine, home: Home) -> bool:
-    return any(state.state in {"running", "unhealthy"} for state in engine.states(home))
+def _runs(engine: Engine, folder: Path) -> bool:
+    states = engine.states(settings.open_home(folder))
+    return any(state.state in {"running", "unhealthy"} for state in states)
 
 
 def _compose_environment(home: Home) -> dict[str, str]:

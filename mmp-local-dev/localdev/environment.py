@@ -55,6 +55,7 @@ def _install() -> None:
         "pip",
         "install",
         "--quiet",
+        "--quiet",
         "--disable-pip-version-check",
         "--require-hashes",
         "--requirement",

@@ -1,4 +1,4 @@
-"""Register Feast's definitions and fill its online store: `python -m localdev.features`.
+"""Register Feast's definitions and fill its online store: `python3 -m localdev.features`.
 
 Importing Feast takes seconds, so a run looks first whether there is anything to do: it keeps the digest of
 what was registered and of the rows that were materialized in `feast.local_dev`, and asks Redis whether they
@@ -259,7 +259,7 @@ def _materialize(feast: Any, connection: Any) -> None:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m localdev.features", description=(__doc__ or "").partition("\n\n")[0]
+        prog="python3 -m localdev.features", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("--home", type=Path, help="directory of .env; mmp-local-dev where left out")
     given = parser.parse_args(words)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from localdev.program import command
 from localdev.services import SERVICES
 
 if TYPE_CHECKING:
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 
     from localdev.engines import Engine, State
     from localdev.settings import Home
-
-PROGRAM = Path(__file__).resolve().parents[1] / "bootstrap.py"
 
 
 def data(home: Home, engine: Engine, states: Sequence[State]) -> dict[str, Any]:
@@ -58,14 +55,12 @@ def _table(home: Home, states: Sequence[State]) -> list[str]:
 
 
 def _next(states: Sequence[State]) -> list[str]:
-    # as whoever reads this can type it, from where they are
-    program = min(str(PROGRAM), os.path.relpath(PROGRAM), key=len)
     if not all(state.is_healthy for state in states):
-        return [f"  python {program} up"]
+        return [f"  {command('up')}"]
     return [
         "  mmp system-check -c configs/dev.yaml --actionable",
         "  mmp train -c configs/dev.yaml -r RECIPE",
-        f"  python {program} status | logs | check | down",
+        f"  {command('status | logs | check | down')}",
     ]
 
 

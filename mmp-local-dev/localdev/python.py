@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import os
 import re
 import sys
 from pathlib import Path
 
 from localdev.failure import Failure
+from localdev.program import command
 from localdev.settings import FOLDER
 
 
@@ -36,9 +39,18 @@ def interpreter(home: Path, names: tuple[str, ...] = ("mlflow", "psycopg")) -> P
         ):
             return folder / ".venv" / "bin" / "python"
     asked = ", ".join(f"{name} {version}" for name, version in wanted.items())
-    raise Failure(
-        f"neither {sys.executable} nor {FOLDER / '.venv'} has {asked}", "Run python bootstrap.py up."
-    )
+    raise Failure(f"neither {sys.executable} nor {FOLDER / '.venv'} has {asked}", f"Run {command('up')}.")
+
+
+def enter() -> None:
+    """Go on in the Python that has what the infrastructure needs, if this one lacks it."""
+    if importlib.util.find_spec("psycopg") is not None:
+        return
+    try:
+        found = interpreter(FOLDER)
+    except Failure as failure:
+        sys.exit(str(failure))
+    os.execv(found, [str(found), *sys.orig_argv[1:]])  # noqa: S606
 
 
 def pinned() -> dict[str, str]:

@@ -87,12 +87,12 @@ def up(
 
 
 def _prepared(folder: Path, offset: int | None) -> Home:
-    before = settings.open_home(folder)
     home = settings.prepare(folder, offset)
-    if home.offset != before.offset:
+    addresses = " ".join(home.values[service.port_variable] for service in SERVICES.values())
+    if settings.remembered(home.folder).get("addresses", addresses) != addresses:
         for service in reversed(SERVICES.values()):
-            _stop(before, service)
-    settings.remember(home, port_offset=str(home.offset))
+            _stop(home, service)
+    settings.remember(home, addresses=addresses)
     return home
 
 
@@ -104,11 +104,12 @@ def _up(home: Home, service: Service, *, install: bool) -> Status:
         _problem(home, service)
         _stop(home, service)
     if status.note and status.state == "stopped":
-        raise Failure(status.note, f"Stop it, or move our ports: up --port-offset {_free_offset(home)}.")
+        raise Failure(
+            status.note, f"Stop it, or move our ports: the same with --port-offset {_free_offset()}."
+        )
     if not home.is_local(service):
         raise Failure(f"{service.name} is to be at {status.host}:{status.port}, and nothing answers there")
-    if install:
-        binaries.install(home.folder, [service.name])
+    binaries.provide(home.folder, service.name, may_install=install)
     for name in service.needs:
         if (needed := look(home, SERVICES[name])).state not in {"running", "external"}:
             raise Failure(
@@ -138,18 +139,19 @@ def _problem(home: Home, service: Service) -> str | None:
     return problem
 
 
-def _free_offset(home: Home) -> int:
-    taken = [home.address(service)[1] for service in SERVICES.values()]
-    steps = (step for step in range(100, 20_000, 100) if not any(ports.owner(port + step) for port in taken))
-    return home.offset + next(steps, 1000)
+def _free_offset() -> int:
+    offsets = range(100, 20_000, 100)
+    return next(
+        (step for step in offsets if not any(ports.owner(one.port + step) for one in SERVICES.values())), 1000
+    )
 
 
 def down(folder: Path) -> list[str]:
-    """Stop what is ours and return the names of what was stopped."""
+    """Stop what is ours and return the names of what was stopped, whatever is in `.env`."""
     if not folder.exists():
         return []
     with settings.locked(folder):
-        home = settings.open_home(folder)
+        home = settings.unread_home(folder)
         return [service.name for service in reversed(SERVICES.values()) if _stop(home, service)]
 
 
@@ -174,7 +176,7 @@ def reset(folder: Path) -> None:
     """Stop everything and delete data and artifacts; `.env` and backups stay."""
     down(folder)
     with settings.locked(folder):
-        home = settings.open_home(folder)
+        home = settings.unread_home(folder)
         for server in SERVERS.values():
             server.remove(home)
         for service in SERVICES:

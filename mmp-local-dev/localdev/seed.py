@@ -1,4 +1,4 @@
-"""Fill the database with the world of cards: `python -m localdev.seed`.
+"""Fill the database with the world of cards: `python3 -m localdev.seed`.
 
 A second run sees the mark that the first one left and does nothing; a world of another version replaces all
 rows in one transaction. The last day of the world is yesterday unless `--until` says another one, so that
@@ -138,7 +138,7 @@ def _texts(column: Column, until: date) -> list[str]:
 def main(words: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(
-        prog="python -m localdev.seed", description=(__doc__ or "").partition("\n\n")[0]
+        prog="python3 -m localdev.seed", description=(__doc__ or "").partition("\n\n")[0]
     )
     parser.add_argument("--home", type=Path, help="directory of .env; mmp-local-dev where left out")
     parser.add_argument(

@@ -44,11 +44,10 @@ _LEAST_BYTES = 200_000_000
 
 @dataclass(frozen=True)
 class Home:
-    """Where the servers of one `.env` live, and what that file says, with `offset` in every port."""
+    """Where the servers of one `.env` live, and what that file says."""
 
     folder: Path
     values: Mapping[str, str] = field(repr=False)
-    offset: int = 0
 
     @property
     def data(self) -> Path:
@@ -86,20 +85,21 @@ def _address(values: Mapping[str, str], service: Service) -> tuple[str, int]:
     return values[service.port_variable.replace("PORT", "HOST")], int(values[service.port_variable])
 
 
-def open_home(folder: Path, offset: int | None = None) -> Home:
-    """Read a home; ports move by `offset`, or by what the last `up` was told.
-
-    A folder without `.env` has the ports and names of a new one, and no passwords.
-    """
+def open_home(folder: Path) -> Home:
+    """Read a home; a folder without `.env` has the ports and names of a new one, and no passwords."""
     folder = folder.resolve()
     path = folder / ".env"
     given = dotenv.read(path) if path.exists() else {}
     values = DEFAULTS | given
     if given:
         _check_passwords(values, path)
-    if offset is None:
-        offset = int(remembered(folder).get("port_offset", 0))
-    return Home(folder, _checked(values, path, offset), offset)
+    _check(values, path)
+    return Home(folder, values)
+
+
+def unread_home(folder: Path) -> Home:
+    """Return a home of which nobody has read `.env`: enough to stop what runs there."""
+    return Home(folder.resolve(), DEFAULTS)
 
 
 def _check_passwords(values: Mapping[str, str], path: Path) -> None:
@@ -111,24 +111,18 @@ def _check_passwords(values: Mapping[str, str], path: Path) -> None:
             raise Failure(f"{name} in {path} has a character that is not printable ASCII", "Choose another.")
 
 
-def _checked(values: dict[str, str], path: Path, offset: int) -> dict[str, str]:
+def _check(values: Mapping[str, str], path: Path) -> None:
     for name in _NAMES:
         if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", values[name]):
             raise Failure(f"{name} in {path} may have small letters, digits and underscores only")
-    moved = dict(values)
     for service in SERVICES.values():
         name = service.port_variable
         try:
             host, port = _address(values, service)
         except ValueError:
             raise Failure(f"{name} in {path} has no port in it: {values[name]!r}") from None
-        if not host or not 0 < port + offset <= _HIGHEST:
-            raise Failure(f"{name} in {path}, moved by {offset}, is no address of a server: {values[name]!r}")
-        if offset:
-            moved[name] = (
-                f"http://{host}:{port + offset}" if service.protocol == "http" else str(port + offset)
-            )
-    return moved
+        if not host or not 0 < port <= _HIGHEST:
+            raise Failure(f"{name} in {path} is no address of a server: {values[name]!r}")
 
 
 def remembered(folder: Path) -> dict[str, str]:
@@ -158,10 +152,10 @@ def write_private(path: Path, text: str) -> None:
 
 
 def prepare(folder: Path, offset: int | None = None) -> Home:
-    """Make what is missing of a home, and open it."""
+    """Make what is missing of a home, move its ports where that is asked for, and open it."""
     folder.mkdir(parents=True, exist_ok=True)
-    dotenv.make(folder / ".env", None)
-    home = open_home(folder, offset)
+    dotenv.make(folder / ".env", offset)
+    home = open_home(folder)
     disk = os.statvfs(folder)
     if disk.f_bavail * disk.f_frsize < _LEAST_BYTES:
         raise Failure(

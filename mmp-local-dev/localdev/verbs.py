@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from localdev import binaries, dotenv, engines, environment, page, settings
 from localdev.failure import Failure
+from localdev.program import command
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -37,11 +38,11 @@ def up(folder: Path, given: Namespace) -> int:
     began = time.monotonic()
     if dotenv.make(folder / ".env", given.port_offset):
         _say(f"wrote {folder / '.env'}")
-    home = settings.prepare(folder, 0)
-    engine = engines.choose(home, given.engine)
+    home = settings.prepare(folder)
+    engine = engines.choose(folder, given.engine)
     if given.reset:
         engine.reset(home)
-        home = settings.prepare(folder, 0)
+        home = settings.prepare(folder)
     settings.remember(home, engine=engine.name)
     python = environment.prepare(home.folder)
     engine.up(home, install=given.install or _may_install(home, engine))
@@ -55,30 +56,28 @@ def up(folder: Path, given: Namespace) -> int:
 
 def down(folder: Path, given: Namespace) -> int:
     """Stop everything; the data stay."""
-    home = settings.open_home(folder, 0)
-    engine = engines.choose(home, given.engine)
-    engine.down(home)
-    _say("stopped; the data stay. Start again: python bootstrap.py up")
+    engines.choose(folder, given.engine).down(folder)
+    _say(f"stopped; the data stay. Start again: {command('up')}")
     return 0
 
 
 def status(folder: Path, given: Namespace) -> int:
     """Say what runs where; return 0 if all is healthy."""
-    home = settings.open_home(folder, 0)
-    states = _tell(home, engines.choose(home, given.engine), as_json=given.json)
+    home = settings.open_home(folder)
+    states = _tell(home, engines.choose(folder, given.engine), as_json=given.json)
     return 0 if all(state.is_healthy for state in states) else 1
 
 
 def logs(folder: Path, given: Namespace) -> int:
     """Print what the services wrote."""
-    home = settings.open_home(folder, 0)
-    return engines.choose(home, given.engine).logs(home, given.service, follow=given.follow)
+    home = settings.open_home(folder)
+    return engines.choose(folder, given.engine).logs(home, given.service, follow=given.follow)
 
 
 def reset(folder: Path, given: Namespace) -> int:
     """Remove all data; .env stays, since its passwords are the user's."""
-    home = settings.open_home(folder, 0)
-    engine = engines.choose(home, given.engine)
+    home = settings.open_home(folder)
+    engine = engines.choose(folder, given.engine)
     if not given.yes and not _agreed(f"Remove all data and artifacts of {home.folder}?"):
         raise Failure("nothing was removed; reset --yes does not ask", code=2)
     engine.reset(home)
@@ -88,7 +87,7 @@ def reset(folder: Path, given: Namespace) -> int:
 
 def check(folder: Path, given: Namespace) -> int:
     """Check the contract against what runs."""
-    home = settings.open_home(folder, 0)
+    home = settings.open_home(folder)
     command = [str(environment.prepare(home.folder)), "test-integration.py", "--home", str(home.folder)]
     return subprocess.run(command, cwd=engines.FOLDER, env=engines.clean(home), check=False).returncode
 
@@ -119,22 +118,11 @@ def _may_install(home: Home, engine: engines.Engine) -> bool:
         return False
     if {said, os.environ.get("CI", "").lower()} & _TRUE:
         return True
-    missing = _missing(home) if engine.name == "native" else []
+    found = binaries.manager() if engine.name == "native" else None
+    missing = binaries.missing(home.folder) if found else []
     if missing and os.geteuid() == 0 and not sys.stdin.isatty():
         return True
-    return bool(missing) and _agreed(
-        f"{' and '.join(missing)} not installed. Install by the package manager?"
-    )
-
-
-def _missing(home: Home) -> list[str]:
-    found = []
-    for name, look in (("PostgreSQL", lambda: binaries.postgresql(home.folder)), ("Redis", binaries.redis)):
-        try:
-            look()
-        except Failure:
-            found.append(name)
-    return found
+    return bool(missing) and _agreed(f"Not installed: {', '.join(missing)}. Install with {found}?")
 
 
 def _agreed(question: str) -> bool:

@@ -150,13 +150,15 @@ def _weighted(what: str, weights: Whole, *of: Whole) -> Whole:
 def _share(part: Whole, whole: Whole, decimals: int) -> Whole:
     """Divide, rounded half up to a number of decimals; 0 where there is nothing to divide by."""
     divisor = np.maximum(whole, 1)
-    return (part * 10**decimals * 2 + divisor) // (2 * divisor)
+    share: Whole = (part * 10**decimals * 2 + divisor) // (2 * divisor)
+    return share
 
 
 def _bell(what: str, *of: Whole) -> Whole:
     """Draw from -400 to 400, mostly near 0: standard deviation about 115."""
     parts = [_draw(f"{what} {turn}", 201, *of) for turn in range(4)]
-    return np.sum(parts, axis=0) - 400
+    bell: Whole = np.sum(parts, axis=0) - 400
+    return bell
 
 
 def _span(n: int) -> Whole:

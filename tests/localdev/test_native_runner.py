@@ -315,16 +315,25 @@ def test_a_foreign_process_on_a_port_is_named_and_ports_can_move(small):
         assert f"process {os.getpid()}" in told
         assert "--port-offset" in told
         (port,) = free_ports(1)
-        offset = port - int(small.values["REDIS_PORT"])
-        small.native("up", "--only", "redis", "--port-offset", str(offset))
+        small.native("up", "--only", "redis", "--port-offset", str(port - 6379))
     assert small.status()["redis"]["port"] == port
     assert small.status()["redis"]["state"] == "running"
-    assert f"REDIS_PORT={port}\n" in small.native("env")
-    small.native("up", "--only", "redis", "--port-offset", "0")
+    assert f"REDIS_PORT={port}\n" in (small.folder / ".env").read_text()
+    # what is said by hand moves it too, and what ran where it was is stopped
+    small.write(**small.values)
+    small.native("up", "--only", "redis")
     assert small.port("redis") == int(small.values["REDIS_PORT"])
-    small.native("down")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def test_what_runs_is_stopped_whatever_is_in_env(small):
+    small.native("up", "--only", "redis")
+    (small.folder / ".env").write_text("POSTGRES_PORT\n")
+    assert "line 1 of" in small.native("status", code=1)
+    assert "stopped: redis" in small.native("down")
+    small.write(**small.values)
+    assert small.status()["redis"]["state"] == "stopped"
 
 
 def test_a_changed_password_is_noticed_and_can_be_given_to_the_database(small):
