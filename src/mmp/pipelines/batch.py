@@ -228,7 +228,9 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
         for name in there
     ]
     schema = bundle.predict(pa.schema(declared).empty_table()).to_arrow().schema
-    return Scorer(bundle, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")
+    # a thread of ours for each core, and none of the library's own beside it: see docs/adr
+    one = replace(bundle, model=replace(bundle.model, threads=1))
+    return Scorer(one, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:

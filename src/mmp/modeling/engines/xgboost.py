@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from mmp.modeling.engines.shapley import Forest, Tree
 from mmp.modeling.lean import library
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterator, Mapping
     from pathlib import Path
 
     import numpy.typing as npt
@@ -34,10 +36,14 @@ class XGBoostModel(Model):
 
     engine = "xgboost"
     booster: Any = None
+    _setting: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.booster.set_param({"nthread": self.threads})
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        self.booster.set_param({"nthread": self._threads_for(values)})
-        return _probabilities(self.booster.inplace_predict(values), self.n_classes)
+        with self._threads_set(values):
+            return _probabilities(self.booster.inplace_predict(values), self.n_classes)
 
     def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return the margins."""
@@ -62,14 +68,28 @@ class XGBoostModel(Model):
         return _forest(self.booster)
 
     def _own_contributions(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        n_threads = self._threads_for(values)
-        self.booster.set_param({"nthread": n_threads})
         types = self.booster.feature_types
-        rows = library("xgboost").DMatrix(
-            values, feature_types=types, enable_categorical=types is not None, nthread=n_threads
-        )
-        parts = self.booster.predict(rows, pred_contribs=True, strict_shape=True)
+        with self._threads_set(values) as n_threads:
+            rows = library("xgboost").DMatrix(
+                values, feature_types=types, enable_categorical=types is not None, nthread=n_threads
+            )
+            parts = self.booster.predict(rows, pred_contribs=True, strict_shape=True)
         return np.asarray(parts, np.float64)
+
+    @contextmanager
+    def _threads_set(self, values: npt.NDArray[Any]) -> Iterator[int]:
+        """Let a booster use as many threads as a matrix is worth.
+
+        Setting that while another thread predicts is an error in XGBoost. So predictions of several
+        threads wait for each other, but for those of one: nothing has to be set for them.
+        """
+        n_threads = self._threads_for(values)
+        if self.threads == 1:
+            yield n_threads
+            return
+        with self._setting:
+            self.booster.set_param({"nthread": n_threads})
+            yield n_threads
 
     def _save(self, folder: Path) -> dict[str, Any]:
         (folder / _FILE).write_bytes(self.booster.save_raw("ubj"))
