@@ -8,7 +8,17 @@ asking every installed package for Pydantic plugins.
 import atexit
 import gc
 import os
+import sys
+
+_COMPLAIN = "duckdb"
+"""The module whose bindings list on stderr whatever is left at the end."""
+
+
+def _freeze() -> None:
+    if _COMPLAIN not in sys.modules:
+        gc.freeze()
+
 
 gc.set_threshold(100_000)
-atexit.register(gc.freeze)
+atexit.register(_freeze)
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")

@@ -37,6 +37,7 @@ VERBS = {
     "schema": "JSON Schema of recipes and configs, for editors",
     "ui": "open the tracking pages",
     "system-check": "packages, tracking, database, Redis, Feast, disk, ports, contract",
+    "features": "list, apply and materialize features; compare online with offline",
     "dev": "start, stop and look at the local infrastructure",
 }
 

@@ -58,14 +58,42 @@ def online(reader: OnlineReader) -> Lookup:
     """Return the lookup of what holds now, by a reader that is open."""
 
     def look_up(keys: Columns) -> Joined:
-        features = reader.features
-        found, read = _read(reader, {name: keys[name].to_list() for name in features.key_columns})
-        columns = {name: to_arrow(keys[name]) for name in features.key_columns}
-        for feature in features.features:
-            columns[feature.name] = to_arrow(column_of(feature.kind, read[feature.name]))
-        return Joined(_table(columns), {view: np.array(rows) for view, rows in found.found.items()})
+        cells = {name: keys[name].to_list() for name in reader.features.key_columns}
+        return joined_now(reader.features, keys, read_now(reader, cells))
 
     return look_up
+
+
+def read_now(reader: OnlineReader, keys: Mapping[str, Sequence[Value]], *, now: float | None = None) -> Found:
+    """Read rows by coerced keys; the store has a key's moment in whole seconds."""
+    moments = {
+        key.column
+        for view in reader.features.views
+        for key in view.keys
+        if key.value_type == "UNIX_TIMESTAMP"
+    }
+    asked = {name: _in_seconds(cells) if name in moments else cells for name, cells in keys.items()}
+    return reader.read(asked, now=now)
+
+
+def cells_of(features: FeatureSet, found: Found) -> dict[str, list[Value]]:
+    """Return what was read as coerced cells, by feature.
+
+    Raises
+    ------
+    DataError
+        The store holds a value of another type.
+    """
+    specs = [ColumnSpec(feature.name, feature.kind) for feature in features.features]
+    return {spec.name: [coerce_value(spec, cell) for cell in found.values[spec.name]] for spec in specs}
+
+
+def joined_now(features: FeatureSet, keys: Columns, found: Found) -> Joined:
+    """Return what was read as a table, beside its keys; raises what `cells_of` does."""
+    cells = cells_of(features, found)
+    columns = {name: to_arrow(keys[name]) for name in features.key_columns}
+    columns |= {each.name: to_arrow(column_of(each.kind, cells[each.name])) for each in features.features}
+    return Joined(_table(columns), {view: np.array(rows) for view, rows in found.found.items()})
 
 
 def historical(features: FeatureSet, config: Config, *, application: str = "mmp") -> Lookup:
@@ -155,7 +183,8 @@ def complete_cells(
         The store does not answer.
     """
     features = reader.features
-    found, read = _read(reader, {name: [row[name] for row in rows] for name in features.key_columns})
+    found = read_now(reader, {name: [row[name] for row in rows] for name in features.key_columns})
+    read = cells_of(features, found)
     completed: list[dict[str, Value] | UnknownEntityError] = []
     for place, row in enumerate(rows):
         whole = {**row, **{name: cells[place] for name, cells in read.items()}}
@@ -201,23 +230,8 @@ def _cells(column: Column) -> list[Any]:
     ]
 
 
-def _read(reader: OnlineReader, keys: Mapping[str, list[Value]]) -> tuple[Found, dict[str, list[Value]]]:
-    """Read what holds now, and its values as coerced cells; the store has a key's moment in whole seconds."""
-    features = reader.features
-    moments = {
-        key.column for view in features.views for key in view.keys if key.value_type == "UNIX_TIMESTAMP"
-    }
-    asked = {
-        name: [None if cell is None else int(cell) // _MICROSECONDS for cell in cells]
-        if name in moments
-        else cells
-        for name, cells in keys.items()
-    }
-    found = reader.read(asked)
-    specs = [ColumnSpec(feature.name, feature.kind) for feature in features.features]
-    return found, {
-        spec.name: [coerce_value(spec, cell) for cell in found.values[spec.name]] for spec in specs
-    }
+def _in_seconds(cells: Sequence[Value]) -> list[int | None]:
+    return [None if cell is None else int(cell) // _MICROSECONDS for cell in cells]
 
 
 def _asked(bundle: Bundle, source: Source) -> tuple[ColumnSpec, ...]:
