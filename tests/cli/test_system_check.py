@@ -89,7 +89,7 @@ def test_what_to_do_is_said_when_asked(project):
     assert silent.code == 6
     assert "->" not in silent.out
     told = call("system-check", "-c", "configs/dev.yaml", "--actionable", cwd=project).out
-    assert "-> Start it" in told
+    assert "-> On this machine `mmp dev up` starts it" in told
     assert "c4nary" not in told
 
 
@@ -142,6 +142,16 @@ def test_a_package_that_is_missing_or_too_old(project, monkeypatch):
     assert "(needs >=99)" in found.found
     assert "pyarrow" not in found.found + found.action
     assert "far-away" not in found.found
+
+
+def test_a_registry_in_a_file_is_read_by_feast(project):
+    store = (ROOT / "configs/features-local.yaml").read_text().replace("recipes/features/store", ".")
+    (project / "configs/files.yaml").write_text(store)
+    done = call("system-check", "-c", "configs/files.yaml", "--json", cwd=project)
+    feast = checks(done)["feast"]
+    assert (done.code, feast["status"]) == (5, "fail")
+    assert "data/registry.db" in feast["found"]
+    assert "mmp features apply" in feast["action"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from tests.commands import call
@@ -65,6 +67,15 @@ def test_everything_is_there(project, world, mlflow):
     assert "who may only read" in checks["database"]["found"]
     assert "with a password" in checks["redis"]["found"]
     assert "experiment mmp" in checks["tracking"]["found"]
+
+
+def test_a_check_makes_no_experiment(project, world, mlflow):
+    config = project / "configs/dev.yaml"
+    config.write_text(config.read_text().replace("experiment_name: mmp", "experiment_name: looked-at"))
+    _, checks = check(project, world)
+    assert checks["tracking"]["found"] == f"{mlflow.uri}, experiment looked-at: no runs yet"
+    with pytest.raises(HTTPError, match="404"):
+        urlopen(f"{mlflow.uri}/api/2.0/mlflow/experiments/get-by-name?experiment_name=looked-at")
 
 
 def test_a_view_that_the_registry_lacks_is_named(project, world, mlflow):

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 TIME_LIMIT_S = 5.0
 """What a check may take before it is told as failed."""
 
+FEAST_LIMIT_S = 60.0
+"""What a check may take that imports Feast."""
+
 Status: TypeAlias = Literal["ok", "warn", "fail", "skipped"]
 
 

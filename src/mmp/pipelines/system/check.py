@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mmp.errors import FeatureStoreError, GateError, MmpError, SettingsError, SourceError, TrackingError
 from mmp.pipelines import infra
 from mmp.pipelines.system import machine, stores
-from mmp.pipelines.system.base import TIME_LIMIT_S, Found, System, failed
+from mmp.pipelines.system.base import FEAST_LIMIT_S, TIME_LIMIT_S, Found, System, failed
 from mmp.pipelines.system.contract import contract
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ CHECKS = (
     Row("tracking", stores.tracking, TrackingError, "mlflow"),
     Row("database", stores.database, SourceError, "postgresql"),
     Row("redis", stores.redis, FeatureStoreError, "redis"),
-    Row("feast", stores.feast, FeatureStoreError, "postgresql"),
+    Row("feast", stores.feast, FeatureStoreError, "postgresql", FEAST_LIMIT_S),
     Row("disk", machine.disk, SettingsError),
     Row("output", machine.output, SettingsError),
     Row("serving", machine.serving, SettingsError),
@@ -160,8 +160,10 @@ def _ended(row: Row, future: Future[Found], begun: float, system: System) -> Fou
     wait([future], max(0.0, begun + row.time_limit_s - time.monotonic()))
     found = future.result() if future.done() else _late(row)
     if found.status == "fail" and row.service and system.infra is not None:
-        local = f"Locally: `mmp dev up` starts it, `mmp dev logs {row.service}` shows what it says."
-        return Found(found.found, "fail", f"{found.action} {local}".strip(), found.exit_code)
+        local = (
+            f"On this machine `mmp dev up` starts it, and `mmp dev logs {row.service}` shows what it says."
+        )
+        return Found(found.found, "fail", f"{local} Else: {found.action}", found.exit_code)
     return found
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from mmp.errors import FeatureStoreError, RunNotFoundError, SettingsError, SourceError
 from mmp.lookup import is_installed
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
 
     from mmp.data.sql.address import Address
     from mmp.settings.recipe import Recipe
-    from mmp.tracking.stores.base import Store
 
 _ANSWER_S = TIME_LIMIT_S - 1
 _FEAST = FeatureStoreError.exit_code
@@ -42,30 +40,20 @@ UNION ALL SELECT 'service', feature_service_name FROM feature_services WHERE pro
 
 
 def tracking(system: System) -> Found:
-    """Check that runs can be listed, and on a server that the experiment is there or can be made."""
+    """Check that the experiment's runs can be listed; nothing is written, so it may be one to come."""
     from mmp.tracking.stores import connect
     from mmp.tracking.stores.base import public_uri
 
     mlflow = system.config.mlflow
     settings = mlflow.model_copy(update={"timeout_s": min(mlflow.timeout_s, _ANSWER_S)})
+    name = mlflow.experiment(system.recipe.tracking.experiment if system.recipe is not None else None)
     try:
         with connect(settings, create=False) as store:
-            return Found(f"{_listed(store)} in {public_uri(store.uri)}{_experiment(store, system)}")
+            newest = store.search([name], limit=1)
+            told = f"newest run {newest[0].run_id[:8]}" if newest else "no runs yet"
+            return Found(f"{public_uri(store.uri)}, experiment {name}: {told}")
     except RunNotFoundError:
         return Found(f"no runs yet; the first training makes {public_uri(mlflow.tracking_uri)}")
-
-
-def _listed(store: Store) -> str:
-    newest = store.search(limit=1)
-    return f"newest run {newest[0].run_id[:8]}" if newest else "no runs yet"
-
-
-def _experiment(store: Store, system: System) -> str:
-    if urlsplit(store.uri).scheme not in {"http", "https"}:
-        return ""
-    named = system.recipe.tracking.experiment if system.recipe is not None else None
-    name = system.config.mlflow.experiment(named)
-    return f", experiment {name} has id {store.experiment(name)}"
 
 
 def redis(system: System) -> Found:
@@ -140,9 +128,7 @@ def feast(system: System) -> Found:
         return Found("the config names no feature store", "skipped")
     registry = settings.registry.get_secret_value() if settings.registry is not None else ""
     if not registry.startswith("postgres"):
-        return Found(
-            "the registry is no PostgreSQL; reading it takes Feast: `mmp features list` does", "skipped"
-        )
+        return _by_feast(system)
     from mmp.data.sql.address import address
 
     project, where = settings.project or "", address(registry)
@@ -154,6 +140,18 @@ def feast(system: System) -> Found:
             f"Feast's registry: {error.message}", hint="Mend feature_store.feast_config.registry."
         ) from error
     return _known(known, set(_named(system.recipe)), f"project {project} at {where.name}")
+
+
+def _by_feast(system: System) -> Found:
+    """Read a registry that is no PostgreSQL as a run does: importing Feast takes seconds."""
+    from mmp.features import registry
+
+    store, recipe = system.config.feature_store, system.recipe
+    assert store.feast_config is not None
+    if recipe is not None and recipe.data.fetcher.type == "feature_store":
+        registry.resolve(recipe.data.fetcher, store)
+    known = {("view", listing.view.name) for listing in registry.views(store)}
+    return _known(known, set(), f"project {store.feast_config.project or ''} in Feast's registry")
 
 
 def _known(known: set[tuple[str, str]], named: set[tuple[str, str]], place: str) -> Found:
