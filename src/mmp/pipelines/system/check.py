@@ -161,7 +161,7 @@ def _ended(row: Row, future: Future[Found], begun: float, system: System) -> Fou
     found = future.result() if future.done() else _late(row)
     if found.status == "fail" and row.service and system.infra is not None:
         local = (
-            f"On this machine `mmp dev up` starts it, and `mmp dev logs {row.service}` shows what it says."
+            f"On this machine `mmp dev up` starts it, `mmp dev logs {row.service}` shows what it says."
         )
         return Found(found.found, "fail", f"{local} Else: {found.action}", found.exit_code)
     return found
