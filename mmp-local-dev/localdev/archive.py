@@ -59,7 +59,7 @@ def _need(home: Home, *names: str) -> None:
 
 
 def _write(home: Home, work: Path, partial: Path) -> None:
-    programs = binaries.postgresql(home.folder)
+    programs = binaries.postgresql()
     for database in _databases(home):
         processes.run(
             [str(programs / "pg_dump"), "--format=custom", "--no-owner", f"--file={work / database}.dump"],
@@ -156,7 +156,7 @@ def _replace(folder: Path, home: Home, work: Path) -> None:
             postgresql.drop_databases(home)
         redis.restore(home, work / "redis.rdb")
     runner.up(folder, [SERVICES["postgresql"]])
-    programs = binaries.postgresql(home.folder)
+    programs = binaries.postgresql()
     for database in _databases(home):
         processes.run(
             [str(programs / "pg_restore"), "--no-owner", "--no-privileges", "--clean", "--if-exists",

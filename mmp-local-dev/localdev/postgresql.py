@@ -44,7 +44,7 @@ def folder(home: Home) -> Path:
 def start(home: Home) -> processes.Process:
     """Start the server, made and filled with roles and databases if it is new."""
     data, user = folder(home), binaries.server_user()
-    programs = binaries.postgresql(home.folder, _major(data))
+    programs = binaries.postgresql(_major(data))
     if _major(data) is None:
         _create(home, programs, user)
     _await_end_of_children(data)
@@ -178,7 +178,7 @@ def change_passwords(home: Home) -> None:
     _await_end_of_children(data)
     _drop_stale_lock(data)
     values = home.values
-    _single(home, binaries.postgresql(home.folder, _major(data)), user, [
+    _single(home, binaries.postgresql(_major(data)), user, [
         f"ALTER ROLE {values[f'{role}_USER']} PASSWORD {literal(values[f'{role}_PASSWORD'])}"
         for role in ("POSTGRES", "POSTGRES_READER")
     ])  # fmt: skip
@@ -187,7 +187,7 @@ def change_passwords(home: Home) -> None:
 def drop_databases(home: Home) -> None:
     """Remove both databases of the stopped server; its next start makes them anew."""
     names = (home.values["POSTGRES_DB"], home.values["MLFLOW_DB"])
-    programs = binaries.postgresql(home.folder, _major(folder(home)))
+    programs = binaries.postgresql(_major(folder(home)))
     _single(home, programs, binaries.server_user(), [f"DROP DATABASE IF EXISTS {name}" for name in names])
 
 
@@ -216,7 +216,7 @@ def _reason(said: str) -> str:
 
 def query(home: Home, sql: str, *, reader: bool = False, database: str | None = None) -> str:
     """Run SQL with psql; the password is in psql's environment only."""
-    programs = binaries.clients(home.folder)
+    programs = binaries.clients()
     command = [
         str(programs / "psql"),
         "--no-psqlrc",

@@ -28,7 +28,7 @@ def folder(home: Home) -> Path:
 
 def start(home: Home) -> processes.Process:
     """Start it. The password goes in by a file, never by a command line."""
-    program = binaries.redis(home.folder)
+    program = binaries.redis()
     data = folder(home)
     data.mkdir(exist_ok=True, mode=0o700)
     host, port = home.address(SERVICE)

@@ -97,6 +97,8 @@ def _prepared(folder: Path, offset: int | None) -> Home:
 
 
 def _up(home: Home, service: Service, *, install: bool) -> Status:
+    if service is postgresql.SERVICE:
+        binaries.provide_client(may_install=install)
     status = look(home, service)
     if status.state in {"running", "external"}:
         return status
@@ -109,7 +111,7 @@ def _up(home: Home, service: Service, *, install: bool) -> Status:
         )
     if not home.is_local(service):
         raise Failure(f"{service.name} is to be at {status.host}:{status.port}, and nothing answers there")
-    binaries.provide(home.folder, service.name, may_install=install)
+    binaries.provide(service.name, may_install=install)
     for name in service.needs:
         if (needed := look(home, SERVICES[name])).state not in {"running", "external"}:
             raise Failure(

@@ -119,7 +119,7 @@ def _may_install(home: Home, engine: engines.Engine) -> bool:
     if {said, os.environ.get("CI", "").lower()} & _TRUE:
         return True
     found = binaries.manager() if engine.name == "native" else None
-    missing = binaries.missing(home.folder) if found else []
+    missing = binaries.missing() if found else []
     if missing and os.geteuid() == 0 and not sys.stdin.isatty():
         return True
     return bool(missing) and _agreed(f"Not installed: {', '.join(missing)}. Install with {found}?")
