@@ -7,6 +7,7 @@ the bit (`tests/modeling/test_single.py`).
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.modeling.bundle import Bundle, Label
+    from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
 
     Features = npt.NDArray[Any]
-    Output = float | list[float]
 
 
 class Single:
@@ -67,10 +68,14 @@ class Single:
         DataError
             Where a row has missing values that the model cannot take, or no finite answer.
         """
-        values = features[0] if len(features) == 1 else np.concatenate(features)
+        if len(features) == 1:
+            output = self._model.one(features[0])
+            if isfinite(sum(output) if isinstance(output, list) else output):
+                return [output]
+        values = np.concatenate(features)
         names, categorical = self._pipeline.names, self._pipeline.categorical
-        output: list[Output] = answer(self._model, Matrix(values, names, categorical)).tolist()
-        return output
+        outputs: list[Output] = answer(self._model, Matrix(values, names, categorical)).tolist()
+        return outputs
 
     def prediction(self, output: Output) -> Label:
         """Return the class that an output speaks for, as the user wrote it, or the number."""

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from mmp.errors import MmpError
-from mmp.serving import answers, schemas, v2
+from mmp.serving import answers, page, schemas, v2
 from mmp.serving.answers import Answer, Refusal, encode
 from mmp.serving.explain import explain
 from mmp.serving.gate import Gate, check_media
@@ -73,9 +73,11 @@ def build(
         max_body_bytes=settings.max_body_bytes,
         admin_port=settings.admin_port,
         admin=ADMIN,
+        public=page.PATHS,
     )
     # the gate answers these before the application sees them; listed, so that nobody misses them
     app.router.routes += [Route(path, endpoint=gate, methods=["POST"], name=path) for path in hot]
+    page.add(app)
     _add_state(app, service)
     _add_model(app, service, predictor)
     _add_docs(app, service, settings)

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -93,6 +94,8 @@ def _be_child(work: Callable[[int], int], place: int) -> None:
     except MmpError as error:
         sys.stderr.write(f"error: {error.message} {error.hint}".rstrip() + "\n")
         code = error.exit_code
+    except Exception:  # noqa: BLE001 - what escapes is a bug, and told before the process is gone
+        traceback.print_exc()
     finally:
         sys.stderr.flush()
         os._exit(code)  # what the parent set up is not this process's to tear down

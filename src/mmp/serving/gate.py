@@ -28,22 +28,42 @@ if TYPE_CHECKING:
 
 OPEN: Final = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
 """Routes that need no credentials and are never shed: those that say how the server is."""
+_SAFE_PATH: Final = re.compile(r"[^A-Za-z0-9/._~-]")
+_LONGEST_PATH: Final = 200
 _SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _FLUSH_S: Final = 0.05
 
 
 class Log:
-    """One line a request, written a few at a time."""
+    """Lines of JSON, written a few at a time."""
 
     def __init__(self, descriptor: int = 2) -> None:
         self._descriptor = descriptor
         self._lines: list[bytes] = []
+        self._second, self._stamp = 0, ""
 
     def write(self, **fields: object) -> None:
-        """Write a line of JSON."""
+        """Write a line."""
+        self._add(encode({"time": self._now(), **fields}))
+
+    def request(self, request_id: str, method: str, path: str, status: int, seconds: float) -> None:
+        """Write the line of a request; everything here is text that JSON takes as it is."""
+        line = (
+            f'{{"time":"{self._now()}","request_id":"{request_id}","method":"{method}","path":"{path}",'
+            f'"status":{status},"ms":{seconds * 1000:.3f}}}'
+        )
+        self._add(line.encode())
+
+    def _now(self) -> str:
         now = time.time()
-        stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-        self._lines.append(encode({"time": f"{stamp}.{int(now % 1 * 1000):03d}Z", **fields}))
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
+
+    def _add(self, line: bytes) -> None:
+        self._lines.append(line)
         if len(self._lines) == 1:
             try:
                 asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
@@ -84,6 +104,8 @@ class Gate:
         The only port that answers `admin` paths, and nothing else but them.
     admin : frozenset of str
         Paths for operators.
+    public : frozenset of str
+        Paths that need no credentials.
     """
 
     def __init__(  # noqa: PLR0913 - what there is around a request
@@ -98,13 +120,15 @@ class Gate:
         max_body_bytes: int,
         admin_port: int | None = None,
         admin: frozenset[str] = frozenset(),
+        public: frozenset[str] = frozenset(),
         log: Log | None = None,
     ) -> None:
         self._app, self._hot = app, hot
         self._authorise, self._telemetry = authorise, telemetry
         self._max_inflight, self._budget_s, self._max_body = max_inflight, budget_s, max_body_bytes
-        self._admin_port, self._admin = admin_port, admin
+        self._admin_port, self._admin, self._public = admin_port, admin, public
         self.log = log or Log()
+        self._plain = frozenset(hot) | OPEN
         self.inflight = 0
         self.is_draining = False
 
@@ -165,7 +189,8 @@ class Gate:
             raise answers.not_found(path)
         if self.inflight > self._max_inflight:
             raise Refusal.busy(f"{self._max_inflight} requests are in hand already.")
-        self._authorise(headers)
+        if path not in self._public:
+            self._authorise(headers)
 
     async def _answer_hot(
         self, hot: Hot, method: str, headers: Mapping[bytes, bytes], receive: Receive, request_id: str
@@ -173,9 +198,8 @@ class Gate:
         if method != "POST":
             raise answers.not_allowed("POST")
         check_media(headers)
-        async with asyncio.timeout(self._budget_s):
-            body = await read_body(receive, self._max_body)
-            return None if body is None else await hot(body, request_id)
+        body = await read_body(receive, self._max_body)
+        return None if body is None else await hot(body, request_id)
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let the application answer; return its status."""
@@ -214,9 +238,9 @@ class Gate:
     def _note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         self._telemetry.answered(path, status, seconds)
         self._telemetry.inflight(self.inflight)
-        self.log.write(
-            request_id=request_id, method=method, path=path[:200], status=status, ms=round(seconds * 1000, 3)
-        )
+        if path not in self._plain:
+            path = _SAFE_PATH.sub("?", path[:_LONGEST_PATH])
+        self.log.request(request_id, method, path, status, seconds)
 
     def _too_late(self) -> Refusal:
         message = f"The request took longer than {self._budget_s:g} seconds."

@@ -15,7 +15,7 @@ from mmp.serving.rows import refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mmp.modeling.single import Output
+    from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
     from mmp.serving.served import Served
     from mmp.serving.telemetry import Telemetry
@@ -75,6 +75,8 @@ class Predictor:
         Rows that are predicted together.
     max_wait_s : float
         How long a request waits for company.
+    budget_s : float
+        How long it waits for a thread and for what the thread does.
     """
 
     def __init__(
@@ -84,8 +86,9 @@ class Predictor:
         n_threads: int,
         max_rows: int,
         max_wait_s: float = 0.0,
+        budget_s: float = 30.0,
     ) -> None:
-        self.telemetry = telemetry
+        self.telemetry, self._budget_s = telemetry, budget_s
         self.lookup: Lookup | None = None
         self._alone = not max_wait_s
         self._batcher: Batcher[_Job, _Done] = Batcher(
@@ -101,7 +104,7 @@ class Predictor:
             self.telemetry.predicted(1)
             degraded = False
         else:
-            done = await self._batcher.submit(_Job(served, (cells,), served.bundle.features is None))
+            done = await self._done(_Job(served, (cells,), served.bundle.features is None))
             output, degraded = _or_raise(done.outputs[0]), done.degraded
         answer = served.answer(output, row)
         if degraded:
@@ -153,11 +156,15 @@ class Predictor:
         if not rows:
             return [], False
         is_complete = is_complete or served.bundle.features is None
-        done = await self._batcher.submit(_Job(served, rows, is_complete), len(rows))
+        done = await self._done(_Job(served, rows, is_complete))
         bad = [output for output in done.outputs if isinstance(output, Refusal)]
         if bad:
             raise bad[0]
         return [_or_raise(output) for output in done.outputs], done.degraded
+
+    async def _done(self, job: _Job) -> _Done:
+        async with asyncio.timeout(self._budget_s):
+            return await self._batcher.submit(job, len(job.rows))
 
     def close(self) -> None:
         """Let the threads end."""

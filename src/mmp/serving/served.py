@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mmp.modeling.bundle import Bundle
-    from mmp.modeling.single import Output
+    from mmp.modeling.engines.base import Output
 
 QUICK_S: Final = 0.00025
 _ROUNDS: Final = 15

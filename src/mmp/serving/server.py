@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import uvicorn
 
-from mmp.errors import MmpError, SettingsError
+from mmp.errors import SettingsError
 from mmp.modeling import threads
 from mmp.serving import auth, crew, gate
 from mmp.serving.app import ROUTES, build
@@ -93,11 +93,16 @@ class _Worker:
     def __init__(self, settings: Serving, model: Model, telemetry: Telemetry) -> None:
         self.settings, self.model, self.telemetry = settings, model, telemetry
         self.service = Service()
+        n_threads = max(1, threads.cores() // settings.workers)
+        os.environ["OMP_NUM_THREADS"] = (
+            "1"  # rows run beside each other; a library's threads would only fight
+        )
         self.predictor = Predictor(
             telemetry,
-            n_threads=max(1, threads.cores() // settings.workers),
+            n_threads=n_threads,
             max_rows=settings.batching.max_rows,
             max_wait_s=settings.batching.max_wait_ms / 1000,
+            budget_s=settings.request_timeout_seconds,
         )
         authorise = auth.authoriser(settings.auth)
         self.app, self.gate = build(self.service, self.predictor, telemetry, settings, authorise)
@@ -120,7 +125,7 @@ class _Worker:
     async def _load(self, server: uvicorn.Server) -> None:
         try:
             served = await asyncio.to_thread(self._loaded)
-        except MmpError:
+        except BaseException:
             self.service.end("failed")
             server.should_exit = True
             raise

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mmp.modeling.pipeline import Matrix
     from mmp.modeling.target import Target
 
+    Output = float | list[float]
+
 
 @dataclass(frozen=True, slots=True)
 class Stopping:
@@ -171,6 +173,11 @@ class Model(ABC):
         """Return the threads worth starting for a matrix."""
         n_rows, n_features = values.shape
         return min(self.threads, threads.choose(n_rows, n_features))
+
+    def one(self, values: npt.NDArray[Any]) -> Output:
+        """Predict a matrix of one row as `predict` does: probabilities of the classes, or a number."""
+        output: list[Output] = self.predict(values).tolist()
+        return output[0]
 
     @abstractmethod
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]: ...

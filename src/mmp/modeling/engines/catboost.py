@@ -9,6 +9,7 @@ import numpy as np
 
 from mmp.modeling.engines.base import FitJob, Model
 from mmp.modeling.lean import library
+from mmp.modeling.pruned import Pruned
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -68,13 +69,16 @@ def fit(job: FitJob) -> CatBoostModel:
     """Fit a booster; it keeps the trees up to the best round, if the fit stopped early."""
     categorical = tuple(sorted(job.train.categorical))
     booster = library("catboost").CatBoost(_native(job))
+    reporter = _Reporter(job.on_iteration) if job.on_iteration else None
     booster.fit(
         _pool(job.train.values, categorical, job.target, job.weights),
         eval_set=_pool(job.validation[0].values, categorical, job.validation[1]) if job.validation else None,
         use_best_model=bool(job.stopping),
         early_stopping_rounds=job.stopping.rounds if job.stopping else None,
-        callbacks=[_Reporter(job.on_iteration)] if job.on_iteration else None,
+        callbacks=[reporter] if reporter else None,
     )
+    if reporter and reporter.pruned:
+        raise reporter.pruned
     seen = booster.get_evals_result().get("validation", {})
     return CatBoostModel(
         job.target.n_classes,
@@ -162,8 +166,13 @@ def _as_bytes(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.object_]:
 class _Reporter:
     def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
         self._report = report
+        self.pruned: Pruned | None = None
 
     def after_iteration(self, info: Any) -> bool:
         seen = (info.metrics or {}).get("validation", {})
-        self._report(info.iteration - 1, {f"validation_{name}": values[-1] for name, values in seen.items()})
-        return True
+        values = {f"validation_{name}": values[-1] for name, values in seen.items()}
+        try:
+            self._report(info.iteration - 1, values)
+        except Pruned as pruned:  # which CatBoost would make text of
+            self.pruned = pruned
+        return self.pruned is None

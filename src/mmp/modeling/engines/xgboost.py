@@ -14,7 +14,9 @@ import numpy as np
 from mmp.errors import SettingsError
 from mmp.modeling.engines.base import FitJob, Model, both_classes
 from mmp.modeling.engines.shapley import Forest, Tree
+from mmp.modeling.engines.walk import Walk, of_xgboost
 from mmp.modeling.lean import library
+from mmp.modeling.state import read_arrays, write_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping
@@ -22,26 +24,60 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmp.modeling.engines.base import Output
     from mmp.modeling.pipeline import Matrix
     from mmp.modeling.target import Target
 
 _FILE = "model.ubj"
+_WALK = "trees.npz"
+_FEW_ROWS = 32  # as many as golden rows, so that loading compares the walk
 _CONSTRAINTS = {"interaction_constraints", "monotone_constraints"}
 _ROUNDS = 100  # the library's own default
 
 
 @dataclass(frozen=True, eq=False)
 class XGBoostModel(Model):
-    """A booster."""
+    """A booster, or its file and a walk through its trees, which does without the library for few rows.
+
+    Parameters
+    ----------
+    own : object
+        The booster, where it is loaded already.
+    file : bytes
+        The booster's file, for when it is needed.
+    walk : Walk or None
+        Its trees.
+    """
 
     engine = "xgboost"
-    booster: Any = None
+    own: Any = None
+    file: bytes = field(default=b"", repr=False)
+    walk: Walk | None = None
     _setting: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        self.booster.set_param({"nthread": self.threads})
+    @cached_property
+    def booster(self) -> Any:
+        """The booster."""
+        if self.own is not None:
+            self.own.set_param({"nthread": self.threads})
+            return self.own
+        return library("xgboost").Booster({"nthread": self.threads}, model_file=bytearray(self.file))
+
+    def one(self, values: npt.NDArray[Any]) -> Output:
+        """Predict one row."""
+        return super().one(values) if self.walk is None else self.walk.one(values)
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        if self.walk is not None and (len(values) <= _FEW_ROWS or not self._agrees):
+            return self.walk.many(values)
+        return self._boosted(values)
+
+    @cached_property
+    def _agrees(self) -> bool:
+        """Whether the booster, as the library here runs it, still gives what the walk gives."""
+        return self.walk is not None and self.walk.agrees(self._boosted, self.n_features)
+
+    def _boosted(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         with self._threads_set(values):
             return _probabilities(self.booster.inplace_predict(values), self.n_classes)
 
@@ -92,8 +128,12 @@ class XGBoostModel(Model):
             yield n_threads
 
     def _save(self, folder: Path) -> dict[str, Any]:
-        (folder / _FILE).write_bytes(self.booster.save_raw("ubj"))
-        return {}
+        (folder / _FILE).write_bytes(self.file or self.booster.save_raw("ubj"))
+        walk = self.walk or of_xgboost(_learner(self.booster), self.n_features)
+        if walk is None or not walk.agrees(self._boosted, self.n_features):
+            return {}
+        write_arrays(folder / _WALK, walk.arrays())
+        return {"walk": walk.meta()}
 
 
 def fit(job: FitJob) -> XGBoostModel:
@@ -128,16 +168,20 @@ def fit(job: FitJob) -> XGBoostModel:
         best,
         {f"validation_{name}": tuple(values) for name, values in seen.get("validation", {}).items()},
         _probabilities(answers[0], job.target.n_classes) if answers else None,
-        booster=booster if best is None else booster[: best + 1],
+        own=booster if best is None else booster[: best + 1],
     )
 
 
 def load(
     folder: Path, meta: Mapping[str, Any], *, trust: Collection[str] = (), n_threads: int = 1
 ) -> XGBoostModel:
-    """Read a booster."""
-    booster = library("xgboost").Booster(model_file=folder / _FILE)
-    return XGBoostModel(meta["n_classes"], meta["n_features"], n_threads, booster=booster)
+    """Read a booster; where there is a walk, without the library."""
+    walk = Walk.of(read_arrays(folder / _WALK), meta["walk"]) if "walk" in meta else None
+    file = (folder / _FILE).read_bytes()
+    model = XGBoostModel(meta["n_classes"], meta["n_features"], n_threads, file=file, walk=walk)
+    if walk is None:
+        assert model.booster, "a file that cannot be read is found now"
+    return model
 
 
 def errors() -> tuple[type[Exception], ...]:
@@ -171,9 +215,14 @@ def _native(job: FitJob) -> dict[str, Any]:
     return params
 
 
+def _learner(booster: Any) -> dict[str, Any]:
+    learner: dict[str, Any] = json.loads(bytes(booster.save_raw("json")))["learner"]
+    return learner
+
+
 def _forest(booster: Any) -> Forest | None:
     """Return a booster's trees, None where they are not plain numeric ones."""
-    learner = json.loads(bytes(booster.save_raw("json")))["learner"]["gradient_booster"]
+    learner = _learner(booster)["gradient_booster"]
     if learner["name"] != "gbtree":
         return None
     trees = [_tree(tree) for tree in learner["model"]["trees"]]

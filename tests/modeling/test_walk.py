@@ -1,0 +1,116 @@
+"""Trees walked in NumPy: the booster's bits, or no walk."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from mmp.modeling.engines.walk import of_xgboost
+from mmp.modeling.engines.xgboost import XGBoostModel, _learner, load
+
+N_FEATURES = 5
+OBJECTIVES = {
+    "two classes": (2, {"objective": "binary:logistic"}),
+    "deep": (2, {"objective": "binary:logistic", "max_depth": 11}),
+    "by leaves": (2, {"objective": "binary:logistic", "grow_policy": "lossguide", "max_leaves": 30, "max_depth": 0}),
+    "forest": (2, {"objective": "binary:logistic", "num_parallel_tree": 3}),
+    "base score": (2, {"objective": "binary:logistic", "base_score": 0.9}),
+    "three classes": (3, {"objective": "multi:softprob", "num_class": 3}),
+    "number": (0, {"objective": "reg:squarederror"}),
+    "absolute": (0, {"objective": "reg:absoluteerror"}),
+    "huber": (0, {"objective": "reg:pseudohubererror"}),
+    "stumps": (0, {"objective": "reg:squarederror", "max_depth": 1}),
+    "no splits": (0, {"objective": "reg:squarederror", "gamma": 1e9}),
+}  # fmt: skip
+NONE = {
+    "another link": (0, {"objective": "count:poisson"}),
+    "weighted trees": (0, {"objective": "reg:squarederror", "booster": "dart", "rate_drop": 0.5}),
+}
+
+
+def train(n_classes, params, rounds=20):
+    import xgboost
+
+    rng = np.random.default_rng(5)
+    values = rng.normal(size=(600, N_FEATURES)).astype(np.float32)
+    values[rng.random(values.shape) < 0.1] = np.nan
+    score = np.nan_to_num(values[:, 0]) + np.nan_to_num(values[:, 1]) ** 2 + rng.normal(size=600) / 4
+    target = np.digitize(score, [0.5, 1.5][: n_classes - 1]) if n_classes else np.abs(score)
+    booster = xgboost.train({"nthread": 1, **params}, xgboost.DMatrix(values, target), rounds)
+    return XGBoostModel(n_classes, N_FEATURES, 1, own=booster)
+
+
+@pytest.fixture(scope="module", params=list(OBJECTIVES))
+def model(request):
+    return train(*OBJECTIVES[request.param])
+
+
+@pytest.fixture(scope="module")
+def walk(model):
+    return of_xgboost(_learner(model.booster), N_FEATURES)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.data())
+def test_any_row_has_the_boosters_bits(model, walk, data):
+    cells = st.floats(width=32, allow_infinity=False)
+    rows = data.draw(arrays(np.float32, (4, N_FEATURES), elements=cells))
+    np.testing.assert_array_equal(walk.many(rows), model.predict(rows))
+
+
+def test_rows_at_the_thresholds_have_the_boosters_bits(model, walk):
+    assert walk.agrees(model.predict, N_FEATURES)
+
+
+def test_what_differs_in_one_bit_does_not_agree(model, walk):
+    other = replace(walk, base=np.nextafter(walk.base, np.float32(np.inf)))
+    rows = walk._edge_rows(N_FEATURES)
+    assert other.agrees(model.predict, N_FEATURES) == np.array_equal(other.many(rows), walk.many(rows))
+    assert not replace(walk, base=walk.base + np.float32(0.01)).agrees(model.predict, N_FEATURES)
+
+
+@pytest.mark.parametrize("name", NONE)
+def test_other_trees_have_no_walk_and_are_saved_without(name, tmp_path):
+    model = train(*NONE[name])
+    assert of_xgboost(_learner(model.booster), N_FEATURES) is None
+    meta = model.save(tmp_path)
+    assert "walk" not in meta
+    rows = np.ones((3, N_FEATURES), np.float32)
+    np.testing.assert_array_equal(load(tmp_path, meta).predict(rows), model.predict(rows))
+
+
+def test_a_saved_model_predicts_few_rows_and_many_alike(model, tmp_path):
+    loaded = load(tmp_path, model.save(tmp_path))
+    assert loaded.walk is not None
+    rows = np.random.default_rng(1).normal(size=(200, N_FEATURES)).astype(np.float32)
+    together = loaded.predict(rows)
+    np.testing.assert_array_equal(together, model.predict(rows))
+    for place in range(0, 200, 20):
+        np.testing.assert_array_equal(loaded.predict(rows[place : place + 7]), together[place : place + 7])
+        assert loaded.one(rows[place : place + 1]) == together[place].tolist()
+
+
+def test_a_booster_that_disagrees_is_not_asked(model, tmp_path):
+    loaded = load(tmp_path, model.save(tmp_path))
+    shifted = replace(loaded, walk=replace(loaded.walk, base=loaded.walk.base + np.float32(0.5)))
+    rows = np.zeros((100, N_FEATURES), np.float32)
+    np.testing.assert_array_equal(shifted.predict(rows)[:5], shifted.predict(rows[:5]))
+
+
+def test_few_rows_do_not_import_the_library(model, tmp_path):
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    meta = model.save(folder)
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from mmp.modeling.engines.xgboost import load;"
+        f"load(Path({str(folder)!r}), {meta!r}).predict(np.zeros((32, {N_FEATURES}), np.float32));"
+        "assert 'xgboost' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
