@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from mmp.features.references import Default, FeatureSet, View
 
 
+_MANY = 0.05
+
+
 @dataclass(frozen=True)
 class Joined:
     """Rows with their features.
@@ -94,8 +97,8 @@ def findings(joined: Joined, features: FeatureSet) -> tuple[Finding, ...]:
     return tuple(
         Finding(
             "features_found",
-            "warn",
-            f"The feature view '{view.name}' has nothing for {missing.mean():.1%} of the rows "
+            "warn" if missing.mean() >= _MANY else "info",
+            f"The feature view '{view.name}' has nothing for {100 * missing.mean():.2g}% of the rows "
             f"({np.count_nonzero(missing):,} of {len(missing):,}); {done[features.on_missing]}.",
         )
         for view, missing in _lacking(joined, features)
