@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 from mmp.data.buffers import release
 from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden
-from mmp.modeling.answer import answer
 from mmp.modeling.baseline import baseline
 from mmp.modeling.bundle import Bundle
-from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.pipelines import record
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
+from mmp.pipelines.fitting import fit, predict, threshold
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
 from mmp.pipelines.prepare import in_words, prepare, split_rows
@@ -37,10 +36,8 @@ if TYPE_CHECKING:
     from mmp.data.template import Query
     from mmp.errors import Finding
     from mmp.features.references import FeatureSet
-    from mmp.modeling.engines.base import Model
     from mmp.modeling.fit import Fitted
-    from mmp.modeling.pipeline import Matrix
-    from mmp.pipelines.prepare import Prepared
+    from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
     from mmp.settings.config import Config
@@ -152,24 +149,20 @@ def train(
             rows, features = with_defaults(rows, enriched, parts["train"])
             record.log_features(active, features)
             note(in_words(parts))
-        with steps("prepare") as note:
-            prepared = prepare(rows, parts, what, row)
-            findings.add(prepared.matrices["train"].findings)
-            active.log_params(record.chosen_steps(what, prepared.steps))
-            note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
-            sample = Sample.of(rows, parts, prepared, what)
+        what, prepared = _prepare(active, rows, parts, what, row, steps, findings)
+        sample = Sample.of(rows, parts, prepared, what)
         # the fit needs the memory more than anybody the table
         del enriched
         rows = rows.without_table()
         release()
         with steps("fit") as note:
-            fitted = _fit(prepared, what, row)
+            fitted = fit(prepared, what, row)
             findings.add(fitted.findings)
             active.log_params(fitted.params)
             active.log_history(fitted.model.history)
             note(record.model_in_words(row, fitted))
         with steps("evaluate") as note:
-            outputs = _predict(fitted.model, prepared.matrices)
+            outputs = predict(fitted.model, prepared.matrices)
             metrics = _evaluate(prepared, outputs, what, findings)
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
@@ -218,37 +211,33 @@ def _read(
     return enriched
 
 
-def _fit(prepared: Prepared, recipe: Recipe, row: ModelRow) -> Fitted:
-    model, stopping = recipe.model, recipe.model.early_stopping
-    validation = None
-    if "validation" in prepared.matrices:
-        validation = prepared.matrices["validation"], prepared.targets["validation"]
-    options = FitOptions(
-        seed=recipe.evaluation.random_state,
-        threads=model.threads,
-        library_defaults=model.hyperparameters.defaults == "library",
-        class_weight=model.class_weight,
-        early_stopping=EarlyStopping(stopping.rounds, stopping.metric) if stopping else None,
-        trust=recipe.package.trust,
-        allow_pickle=recipe.package.allow_pickle,
-    )
-    return fit_model(
-        row,
-        model.hyperparameters.values,
-        prepared.matrices["train"],
-        prepared.targets["train"],
-        validation=validation,
-        options=options,
-    )
+def _prepare(
+    active: ActiveRun,
+    rows: Rows,
+    parts: Parts,
+    recipe: Recipe,
+    row: ModelRow,
+    steps: Steps,
+    findings: record.Findings,
+) -> tuple[Recipe, Prepared]:
+    """Return the recipe, with the best values of its search where it has one, and the rows as they go in."""
+    with steps("prepare") as note:
+        prepared = prepare(rows, parts, recipe, row)
+        findings.add(prepared.matrices["train"].findings)
+        active.log_params(record.chosen_steps(recipe, prepared.steps))
+        note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
+    if not recipe.model.hyperparameters.tuning_enabled:
+        return recipe, prepared
 
+    from mmp.pipelines.tune import tune
 
-def _predict(model: Model, matrices: Mapping[str, Matrix]) -> dict[str, npt.NDArray[np.float64]]:
-    """Return what the model says of each part; of the training rows it may have said it already."""
-    known = {"train": model.fitted}
-    return {
-        name: answer(model, matrix, where=f"{name} split", known=known.get(name))
-        for name, matrix in matrices.items()
-    }
+    with steps("tune") as note:
+        tuned = tune(active, rows, [parts], prepared, recipe, row, steps.progress)
+        findings.add(tuned.findings)
+        note(tuned.summary)
+        if tuned.changes_steps:
+            prepared = prepare(rows, parts, tuned.recipe, row)
+    return tuned.recipe, prepared
 
 
 def _evaluate(
@@ -269,7 +258,7 @@ def _evaluate(
             output,
             task=recipe.task_choice,
             metrics=recipe.evaluation.metrics,
-            threshold=_threshold(recipe),
+            threshold=threshold(recipe),
             split=name,
             findings=undefined,
         )
@@ -301,13 +290,13 @@ def _bundle(
         model=fitted.model,
         classes=rows.target.classes,
         positive=rows.target.positive,
-        threshold=_threshold(recipe),
+        threshold=threshold(recipe),
         baseline=baseline(
             prepared.training,
             prepared.pipeline.inputs,
             prepared.targets["train"],
             outputs[unseen],
-            threshold=_threshold(recipe),
+            threshold=threshold(recipe),
         ),
         features=features,
         parameters=fitted.params,
@@ -335,8 +324,3 @@ def _finish(active: ActiveRun, config: Config, log_file: Path | None) -> str:
         return where
     active.flush()
     return f"{where}, version {active.store.register(name, active.run_id)} of {name}"
-
-
-def _threshold(recipe: Recipe) -> float:
-    # settings.checks lets nothing but a number pass
-    return float(recipe.evaluation.threshold)  # type: ignore[arg-type]

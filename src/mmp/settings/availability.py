@@ -55,12 +55,6 @@ NOT_YET = (
         lambda r: TASKS[r.task_choice].available and (r.model.class_path or "").startswith(OLD_MODELS),
     ),
     NotYet(
-        "model.hyperparameters.tuning_enabled",
-        "tuning",
-        "set it to false and write hyperparameters.values",
-        lambda r: r.model.hyperparameters.tuning_enabled,
-    ),
-    NotYet(
         "model.calibration.enabled", "calibration", "set it to false", lambda r: r.model.calibration.enabled
     ),
     NotYet(

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from math import inf
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
+
+from pydantic import ValidationError
 
 from mmp.catalog.checks import CHECKS
 from mmp.catalog.metrics import UnknownMetricError, parse
-from mmp.catalog.models import MODELS, ModelRow, find
+from mmp.catalog.models import MODELS, ModelRow, find, row_for
 from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
 from mmp.errors import Finding, SettingsError
@@ -22,12 +24,15 @@ from mmp.settings.document import dotted
 from mmp.settings.loaded import Loaded
 from mmp.settings.problems import Problem
 from mmp.settings.recipe import Recipe
+from mmp.settings.search import SEARCHABLE, is_path, replaced, space
 from mmp.settings.sources import PYTHON, is_query, source_path
 
 if TYPE_CHECKING:
+    from mmp.catalog.models import Task
     from mmp.settings.base import Section
     from mmp.settings.data import Split
     from mmp.settings.document import Path_
+    from mmp.settings.model import Tunable
     from mmp.settings.steps import Step
 
 S = TypeVar("S", Recipe, Config)
@@ -251,7 +256,8 @@ def _catalog_model(recipe: Recipe, row: ModelRow) -> _Issues:
         yield _Issue("model", "error", "model.class_path", message)
     for block in ("values", "fixed", "tunable"):
         for name in getattr(recipe.model.hyperparameters, block):
-            yield from _hyperparameter(row, ("model", "hyperparameters", block, name))
+            if not (block == "tunable" and is_path(name)):
+                yield from _hyperparameter(row, ("model", "hyperparameters", block, name))
     yield from _not_numbers(recipe, row)
 
 
@@ -305,6 +311,71 @@ def _early_stopping(recipe: Recipe) -> _Issues:
         question = did_you_mean(stopping.metric, known) or f"it can on: {', '.join(known)}"
         message = f"{row.name} cannot stop early on {stopping.metric!r} ({question})"
         yield _Issue("early_stopping", "error", "model.early_stopping.metric", message)
+
+
+# -- tuning --------------------------------------------------------------------------------------------
+
+
+def _tuning(recipe: Recipe) -> _Issues:
+    settings = recipe.model.hyperparameters
+    if not settings.tuning_enabled or recipe.model.class_path is None:
+        return
+    key = "model.hyperparameters.tuning_enabled"
+    if not is_installed("optuna"):
+        yield _Issue("tuning", "error", key, f"optuna is not installed. {install_line('optuna')}")
+    division = recipe.data.split
+    if division.strategy not in {"predefined", "cross_validation"} and not division.validation:
+        message = (
+            "trials are compared on the validation split, whose share is 0; write `validation: 0.15` under "
+            "data.split"
+        )
+        yield _Issue("tuning", "error", key, message)
+    row = row_for(recipe.model.class_path, cast("Task", recipe.task_choice))
+    if TASKS[recipe.task_choice].available and not space(settings, row):
+        message = f"nothing is to be searched: mmp has no space for {row.name}; write `tunable`"
+        yield _Issue("tuning", "error", key, message if not settings.fixed else f"{message}, or fix less")
+    yield from _tunable(recipe, row)
+
+
+def _tunable(recipe: Recipe, row: ModelRow) -> _Issues:
+    settings, seen = recipe.model.hyperparameters, set[str]()
+    fixed = {row.aliases.get(name, name) for name in settings.fixed}
+    for name, one in settings.tunable.items():
+        canonical = row.aliases.get(name, name)
+        wrong = _wrong_range(one)
+        if canonical in fixed:
+            wrong = "it is fixed as well; keep one of the two"
+        elif canonical in seen:
+            wrong = f"it is another name of {canonical}, which is there already"
+        elif is_path(name):
+            wrong = wrong or _wrong_path(recipe, name, one)
+        seen.add(canonical)
+        if wrong:
+            yield _Issue("tuning", "error", ("model", "hyperparameters", "tunable", name), wrong)
+
+
+def _wrong_range(one: Tunable) -> str:
+    if one.type == "categorical":
+        return ""
+    if one.type == "int" and not all(float(end).is_integer() for end in one.range):
+        return "the ends of an int are whole numbers"
+    lowest = 1 if one.type == "int" else 0
+    if one.log and (one.range[0] < lowest or one.range[0] == 0):
+        return f"log needs a range above 0, and it begins at {one.range[0]}"
+    return ""
+
+
+def _wrong_path(recipe: Recipe, name: str, one: Tunable) -> str:
+    if not name.startswith(SEARCHABLE):
+        return f"of the keys of the recipe only those below {' and '.join(SEARCHABLE)} can be searched"
+    for value in one.range or one.choices or ():
+        try:
+            replaced(recipe, name, value)
+        except KeyError:
+            return "the recipe has no such place; write the steps out, or correct the index"
+        except ValidationError as error:
+            return f"{value!r} is no value for it: {error.errors()[0]['msg']}"
+    return ""
 
 
 # -- metrics -------------------------------------------------------------------------------------------
@@ -534,6 +605,7 @@ _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _repeated,
     _model,
     _early_stopping,
+    _tuning,
     _metrics,
     _fetcher,
     _split,

@@ -36,6 +36,7 @@ ERROR = "mmp.error"
 ERROR_CODE = "mmp.error.code"
 TRAINED = {KIND: "train"}
 BATCH = "batch"
+TRIAL = "trial"
 PARENT = "mlflow.parentRunId"
 
 _FLUSH_AT = 2000
@@ -69,6 +70,7 @@ class ActiveRun:
     def __init__(self, store: Store, info: RunInfo, *, experiment: str, name: str) -> None:
         self.store = store
         self.run_id = info.run_id
+        self.experiment_id = info.experiment_id
         self.artifact_uri = info.artifact_uri
         self.experiment = experiment
         self.name = name
@@ -97,6 +99,28 @@ class ActiveRun:
     def set_tags(self, tags: Mapping[str, str]) -> None:
         """Set tags."""
         self._tags |= tags
+
+    def log_child(
+        self,
+        name: str,
+        status: Status,
+        *,
+        tags: Mapping[str, str],
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        span_ms: tuple[int, int],
+    ) -> None:
+        """Write a run that has ended already and belongs below this one, at once."""
+        began, ended = span_ms
+        child = self.store.create_run(
+            self.experiment_id, name=name, tags={PARENT: self.run_id, **tags}, start_time_ms=began
+        )
+        self.store.log_batch(
+            child.run_id,
+            params={name: _param(name, value) for name, value in params.items()},
+            metrics=[Metric(name, float(value), ended) for name, value in metrics.items()],
+        )
+        self.store.finish(child.run_id, status, end_time_ms=ended)
 
     def log_dataset(self, dataset: Dataset) -> None:
         """Record a table as an input of the run."""

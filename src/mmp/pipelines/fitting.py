@@ -1,0 +1,88 @@
+"""One fit as a recipe wants it, the same in a run, a trial and a fold."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mmp.modeling.answer import answer
+from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+
+    from mmp.catalog.models import ModelRow
+    from mmp.modeling.engines.base import Model
+    from mmp.modeling.fit import Fitted
+    from mmp.modeling.pipeline import Matrix
+    from mmp.pipelines.prepare import Prepared
+    from mmp.settings.recipe import Recipe
+
+
+def fit(
+    prepared: Prepared,
+    recipe: Recipe,
+    row: ModelRow,
+    *,
+    threads: int | None = None,
+    on_iteration: Callable[[int, Mapping[str, float]], None] | None = None,
+) -> Fitted:
+    """Fit the estimator of a recipe on the training rows; those of validation are watched.
+
+    Parameters
+    ----------
+    prepared : Prepared
+        The rows.
+    recipe : Recipe
+        Hyperparameters and everything else about the fit.
+    row : ModelRow
+        The estimator.
+    threads : int, optional
+        Instead of the recipe's.
+    on_iteration : callable, optional
+        Is told of every round of boosting.
+
+    Raises
+    ------
+    MmpError
+        As of `mmp.modeling.fit.fit_model`.
+    """
+    model, stopping = recipe.model, recipe.model.early_stopping
+    validation = None
+    if "validation" in prepared.matrices:
+        validation = prepared.matrices["validation"], prepared.targets["validation"]
+    options = FitOptions(
+        seed=recipe.evaluation.random_state,
+        threads=threads or model.threads,
+        library_defaults=model.hyperparameters.defaults == "library",
+        class_weight=model.class_weight,
+        early_stopping=EarlyStopping(stopping.rounds, stopping.metric) if stopping else None,
+        trust=recipe.package.trust,
+        allow_pickle=recipe.package.allow_pickle,
+    )
+    return fit_model(
+        row,
+        model.hyperparameters.values,
+        prepared.matrices["train"],
+        prepared.targets["train"],
+        validation=validation,
+        options=options,
+        on_iteration=on_iteration,
+    )
+
+
+def predict(model: Model, matrices: Mapping[str, Matrix]) -> dict[str, npt.NDArray[np.float64]]:
+    """Return what the model says of each part; of the training rows it may have said it already."""
+    known = {"train": model.fitted}
+    return {
+        name: answer(model, matrix, where=f"{name} split", known=known.get(name))
+        for name, matrix in matrices.items()
+    }
+
+
+def threshold(recipe: Recipe) -> float:
+    """Return the lowest probability that decides for the positive class."""
+    # settings.checks lets nothing but a number pass
+    return float(recipe.evaluation.threshold)  # type: ignore[arg-type]
