@@ -45,7 +45,7 @@ def _text(plan: Plan) -> str:
             [
                 ["rows", f"{plan.n_rows:,} from {plan.source}{without}"],
                 ["parts", parts],
-                ["model", f"{plan.model} on {plan.n_features} features, fitted once"],
+                ["model", f"{plan.model} on {plan.n_features} features, fitted {_fits(plan)}"],
             ]
         ),
         *([_query(plan.query)] if plan.query else []),
@@ -57,11 +57,26 @@ def _text(plan: Plan) -> str:
         if plan.steps
         else "steps\n  none",
         _parameters(plan.parameters),
+        *([_space(plan.search.space)] if plan.search else []),
         columns(
             [[what.replace("_", " "), where or "-"] for what, where in plan.writes.items()], ["writes", ""]
         ),
     ]
     return "\n\n".join(blocks)
+
+
+def _fits(plan: Plan) -> str:
+    if plan.search is None:
+        return "once"
+    return f"in {plan.search.trials} trials compared by {plan.search.metric}, and once with the best values"
+
+
+def _space(space: Mapping[str, Mapping[str, Any]]) -> str:
+    rows = [
+        [name, one["type"], ", ".join(_value(end) for end in one["range"]), "log" if one["log"] else ""]
+        for name, one in space.items()
+    ]
+    return columns(rows, ["searched", "type", "range", "scale"])
 
 
 def _query(query: Mapping[str, Any]) -> str:

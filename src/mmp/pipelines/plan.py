@@ -17,6 +17,8 @@ from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.prepare import prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.source import find_source
+from mmp.pipelines.tune import search
+from mmp.settings.search import with_values
 from mmp.tracking.stores.base import public_uri
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from mmp.catalog.models import ModelRow
     from mmp.errors import Finding
-    from mmp.pipelines.prepare import Prepared
+    from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
     from mmp.settings.config import Config
     from mmp.settings.load import Loaded
@@ -73,6 +75,15 @@ class Parameter:
 
 
 @dataclass(frozen=True)
+class PlannedSearch:
+    """Trials to come: how they are compared, and the space, each name with its type, range and scale."""
+
+    trials: int
+    metric: str
+    space: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a training would do.
 
@@ -98,8 +109,8 @@ class Plan:
         Class path.
     parameters : tuple of Parameter
         Every one.
-    trials : int
-        Fits that look for better parameters.
+    search : PlannedSearch or None
+        The trials that look for better parameters; those above are of the first.
     writes : mapping of str to str or None
         What will be written, and where.
     findings : tuple of Finding
@@ -119,7 +130,7 @@ class Plan:
     n_features: int
     model: str
     parameters: tuple[Parameter, ...]
-    trials: int
+    search: PlannedSearch | None
     writes: Mapping[str, str | None]
     findings: tuple[Finding, ...]
 
@@ -179,7 +190,7 @@ def plan(
         n_features=len(prepared.pipeline.names),
         model=row.class_path,
         parameters=settings,
-        trials=0,
+        search=_search(rows, parts, what, row),
         writes=_writes(what, where),
         findings=(*findings, *enriched.findings, *rows.findings, *told),
     )
@@ -222,6 +233,8 @@ def _parameters(
     recipe: Recipe, row: ModelRow, prepared: Prepared
 ) -> tuple[tuple[Parameter, ...], tuple[Finding, ...]]:
     tuning = recipe.model.hyperparameters
+    if tuning.tuning_enabled:
+        tuning = with_values(recipe, {}, row).model.hyperparameters
     values, findings = complete(
         row,
         tuning.values,
@@ -241,6 +254,14 @@ def _parameters(
     for name in sorted((row.parameters or defaults.keys()) - found.keys()):
         found[name] = Parameter(name, defaults.get(name), "library")
     return tuple(found.values()), findings
+
+
+def _search(rows: Rows, parts: Parts, recipe: Recipe, row: ModelRow) -> PlannedSearch | None:
+    if not recipe.model.hyperparameters.tuning_enabled:
+        return None
+    wanted = search(rows, parts["train"], recipe, row)
+    space = {name: asdict(one) for name, one in wanted.space.items()}
+    return PlannedSearch(wanted.n_trials, wanted.metric, space)
 
 
 def _threads(recipe: Recipe, prepared: Prepared) -> int:
