@@ -10,7 +10,10 @@ from mmp.cli.screen import Screen
 
 def main(
     ctx: typer.Context,
-    run_id: options.RunId,
+    run_id: Annotated[
+        str | None,
+        typer.Option("--run-id", help="A run id, `latest`, `best`, or an alias; else serving.model_alias."),
+    ] = None,
     config: options.Config = None,
     host: Annotated[str | None, typer.Option("--host", help="Address to bind; else serving.host.")] = None,
     port: Annotated[

@@ -162,6 +162,18 @@ def fetch(ref: str, config: Config, folder: Path) -> RunRecord:
     return run
 
 
+def find_run(ref: str, config: Config) -> RunRecord:
+    """Find a run.
+
+    Raises
+    ------
+    RunNotFoundError
+        No such run.
+    """
+    with connect(config.mlflow, create=False) as store:
+        return store.get_run(_run_id(store, ref, config))
+
+
 def load_folder(folder: Path, run: RunRecord, config: Config) -> LoggedModel:
     """Load what `fetch` copied, verified against the run's tag; raises what `load_model` does."""
     with warnings.catch_warnings(record=True) as caught:

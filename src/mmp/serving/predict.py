@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
     from mmp.serving.served import Served
+    from mmp.serving.shadow import Shadow
     from mmp.serving.telemetry import Telemetry
 
     Cells = Mapping[str, Value]
@@ -26,8 +27,16 @@ if TYPE_CHECKING:
 class Lookup(Protocol):
     """What adds the features of the store to rows."""
 
-    def __call__(self, served: Served, rows: Sequence[Cells]) -> Completed:
+    def __call__(self, rows: Sequence[Cells]) -> Completed:
         """Return complete rows; blocks for a round trip."""
+        ...
+
+    def missing(self) -> tuple[str, ...]:
+        """Say what does not answer, if something does not."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
@@ -89,7 +98,7 @@ class Predictor:
         budget_s: float = 30.0,
     ) -> None:
         self.telemetry, self._budget_s = telemetry, budget_s
-        self.lookup: Lookup | None = None
+        self.shadow: Shadow | None = None
         self._alone = not max_wait_s
         self._batcher: Batcher[_Job, _Done] = Batcher(
             self._work, n_threads=n_threads, max_size=max_rows, max_wait_s=max_wait_s
@@ -107,6 +116,8 @@ class Predictor:
             done = await self._done(_Job(served, (cells,), served.bundle.features is None))
             output, degraded = _or_raise(done.outputs[0]), done.degraded
         answer = served.answer(output, row)
+        if self.shadow is not None:
+            self.shadow.offer([row], [answer], request_id)
         if degraded:
             answer["degraded"] = True
         answer["model_uri"] = served.uri
@@ -118,8 +129,11 @@ class Predictor:
         samples = _samples(read_json(body))
         rows = self.checked(served, samples)
         outputs, degraded = await self.outputs(served, rows)
+        predictions = [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)]
+        if self.shadow is not None:
+            self.shadow.offer(samples, predictions, request_id)
         answer: dict[str, Any] = {
-            "predictions": [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)],
+            "predictions": predictions,
             "model_uri": served.uri,
             "sample_count": len(samples),
             "request_id": request_id,
@@ -144,7 +158,7 @@ class Predictor:
         """Add the features of the store to checked rows; tells whether they are missing in them."""
         if served.bundle.features is None:
             return list(rows), False
-        completed = await asyncio.to_thread(self._completed, served, rows)
+        completed = await asyncio.to_thread(_completed, served, rows)
         if refused := [row for row in completed.rows if isinstance(row, Refusal)]:
             raise refused[0]
         return [row for row in completed.rows if not isinstance(row, Refusal)], completed.degraded
@@ -188,7 +202,7 @@ class Predictor:
         self, served: Served, parts: Sequence[Sequence[Cells]], *, is_complete: bool
     ) -> list[_Done]:
         rows = [row for part in parts for row in part]
-        completed = Completed(rows) if is_complete else self._completed(served, rows)
+        completed = Completed(rows) if is_complete else _completed(served, rows)
         self.telemetry.predicted(len(rows))
         outputs = _outputs(served, completed.rows)
         done, start = [], 0
@@ -197,9 +211,9 @@ class Predictor:
             start += len(part)
         return done
 
-    def _completed(self, served: Served, rows: Sequence[Cells]) -> Completed:
-        assert self.lookup is not None, "a model with features is served with a lookup"
-        return self.lookup(served, rows)
+
+def _completed(served: Served, rows: Sequence[Cells]) -> Completed:
+    return Completed(rows) if served.lookup is None else served.lookup(rows)
 
 
 def _samples(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from mmp.modeling.bundle import Bundle
     from mmp.modeling.engines.base import Output
+    from mmp.serving.predict import Lookup
 
 QUICK_S: Final = 0.00025
 _ROUNDS: Final = 15
@@ -40,6 +41,8 @@ class Served:
         More about the run, for `/model/info`.
     allow_extra : bool
         Whether requests may have columns that the model does not know.
+    lookup : Lookup or None
+        Reads its features, where it takes some from the store.
     """
 
     bundle: Bundle
@@ -48,6 +51,7 @@ class Served:
     uri: str
     facts: Mapping[str, Any] = field(default_factory=dict)
     allow_extra: bool = False
+    lookup: Lookup | None = None
 
     def __post_init__(self) -> None:
         if taken := {spec.name for spec in self.bundle.entities}.intersection(_TAKEN):
@@ -108,6 +112,27 @@ class Served:
                     hint="This is a bug in mmp; please report the estimator and the steps.",
                 )
         assert self.is_quick in {True, False}  # measured now, not at the first request
+
+    def refuse_successor(self, other: Served) -> None:
+        """Refuse a model that clients of this one would not understand, or it them.
+
+        Raises
+        ------
+        ArtifactError
+            It predicts something else, or does not take this model's example.
+        """
+        ours, theirs = self.bundle, other.bundle
+        if (ours.task, ours.target.name) != (theirs.task, theirs.target.name):
+            raise ArtifactError(
+                f"The run {other.run_id} predicts {theirs.target.name}, and {ours.target.name} is served.",
+                hint="Serve it on a port of its own.",
+            )
+        if problems := other.form.problems(self.example):
+            first = problems[0]
+            raise ArtifactError(
+                f"The run {other.run_id} does not take today's requests: '{first['path']}' {first['message']}",
+                hint="Change the clients, and restart the server with it.",
+            )
 
     def info(self) -> dict[str, Any]:
         """Return what `/model/info` says."""

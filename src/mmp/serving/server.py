@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,20 +15,22 @@ import uvicorn
 
 from mmp.errors import SettingsError
 from mmp.modeling import threads
-from mmp.serving import auth, crew, gate
+from mmp.serving import auth, crew, gate, keeping
 from mmp.serving.app import ROUTES, build
 from mmp.serving.predict import Predictor
 from mmp.serving.protocol import Limits, bound, watch
 from mmp.serving.service import Service
+from mmp.serving.shadow import Shadow
 from mmp.serving.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from mmp.serving.gate import Gate
-    from mmp.serving.predict import Lookup
     from mmp.serving.served import Served
     from mmp.settings.serving import Serving
+
+    Load = Callable[[Telemetry], Served]
 
 _DRAIN_S: Final = 1.0
 """How long new connections are still taken after SIGTERM: who sends them learns of the end from `/ready`."""
@@ -43,13 +45,16 @@ class Model:
     Parameters
     ----------
     load : callable
-        Loads and verifies it.
-    lookup : callable, optional
-        Opens what reads its features; None for a model without.
+        Loads and verifies it; what reads its features counts in the given telemetry.
+    newer : callable, optional
+        Returns the successor of the model that is served, if there is one; None where nothing is followed.
+    shadow : callable, optional
+        Loads the model that answers along.
     """
 
-    load: Callable[[], Served]
-    lookup: Callable[[Served, Telemetry], Lookup | None]
+    load: Load
+    newer: Callable[[Served, Telemetry], Served | None] | None = None
+    shadow: Load | None = None
 
 
 def run(settings: Serving, model: Model) -> int:
@@ -119,7 +124,9 @@ class _Worker:
         self.service.end("stopped")
         self.predictor.close()
         self.gate.log.flush()
-        await loading
+        loading.cancel()
+        with suppress(asyncio.CancelledError):
+            await loading
         return 0
 
     async def _load(self, server: uvicorn.Server) -> None:
@@ -132,11 +139,15 @@ class _Worker:
         self.service.serve(served)
         gc.collect()
         gc.freeze()  # the model and the libraries are no garbage
+        await keeping.keep(self.service, self.telemetry, self.gate.log, self.model.newer)
 
     def _loaded(self) -> Served:
-        served = self.model.load()
-        self.predictor.lookup = self.model.lookup(served, self.telemetry)
+        served = self.model.load(self.telemetry)
         served.warm()
+        if served.lookup is not None:
+            self.service.stores_missing(served.lookup.missing())
+        if self.model.shadow is not None:
+            self.predictor.shadow = Shadow(self.model.shadow(self.telemetry), self.telemetry, self.gate.log)
         return served
 
     def _drain(self, server: uvicorn.Server) -> None:
