@@ -86,6 +86,11 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
 
 
+def no_rows(schema: pa.Schema) -> pa.Table:
+    """Return a table of a schema that has no rows; `pyarrow.Schema.empty_table` would import pandas."""
+    return pa.Table.from_arrays([pa.nulls(0, each.type) for each in schema], schema=schema)
+
+
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
     """Return a column as one array, dictionaries unified."""
     if column.num_chunks == 1:

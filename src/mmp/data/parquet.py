@@ -109,10 +109,7 @@ def tables(
     with _open(file, read_dictionary=texts, memory_map=False) as opened:
         groups, skipped = _from_row(opened.metadata, first)
         try:
-            # one thread reads ahead of those that compute; Arrow's own would only take their cores
-            for batch in opened.iter_batches(
-                _BATCH_ROWS, row_groups=groups, columns=list(columns), use_threads=False
-            ):
+            for batch in _batches(opened, groups, columns):
                 if skipped < batch.num_rows:
                     rows = batch.slice(skipped)
                     # a name with a dot in it brings others: columns are taken by name
@@ -121,6 +118,17 @@ def tables(
                 skipped = max(skipped - batch.num_rows, 0)
         except (pa.ArrowException, OSError) as error:
             raise SourceError(f"{file} cannot be read: {error}.") from error
+
+
+def _batches(
+    opened: pq.ParquetFile, groups: Sequence[int], columns: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Yield batches of one row group after the other: read together, all of them would stay in memory."""
+    for group in groups:
+        # one thread reads ahead of those that compute; Arrow's own would only take their cores
+        yield from opened.iter_batches(
+            _BATCH_ROWS, row_groups=[group], columns=list(columns), use_threads=False
+        )
 
 
 def _from_row(metadata: pq.FileMetaData, first: int) -> tuple[list[int], int]:

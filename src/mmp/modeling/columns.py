@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -292,12 +292,21 @@ def _read_cells(spec: ColumnSpec, cells: Sequence[object]) -> _Read:
 
 def _read_distinct(spec: ColumnSpec, distinct: Sequence[object], codes: npt.NDArray[Any]) -> _Read:
     """Read each distinct value once; a code of -1 is a missing cell."""
+    if spec.kind == "text" and _are_texts(distinct):
+        valid = codes >= 0
+        vocabulary = cast("tuple[str, ...]", tuple(distinct))
+        return _Read(Column("text", codes.astype(np.int32), None if valid.all() else valid, vocabulary), [])
     column, bad = _read_cells(spec, [*distinct, None])
     spread = column.take(codes)
     if not spread.has_missing():
         spread = replace(spread, valid=None)
     found = [_BadCell(np.flatnonzero(codes == cell.rows[0]), cell.value, cell.reason) for cell in bad]
     return _Read(spread, [cell for cell in found if len(cell.rows)])
+
+
+def _are_texts(distinct: Sequence[object]) -> bool:
+    """Tell whether values are what text columns hold, each once: then there is nothing to read."""
+    return set(map(type, distinct)) <= {str} and "" not in distinct and len(set(distinct)) == len(distinct)
 
 
 def _read_arrow(spec: ColumnSpec, array: pa.Array) -> _Read:
@@ -322,7 +331,10 @@ def _read_fixed(spec: ColumnSpec, values: npt.NDArray[Any], valid: npt.NDArray[n
     """Read numbers, booleans and moments: in one go where that is safe, else each distinct value once."""
     if values.dtype.kind == "f":
         values = values.astype(np.float64, copy=False)
-        valid = _and(valid, ~np.isnan(values))
+        if not np.isfinite(values).all():
+            valid = _and(valid, ~np.isnan(values))
+        elif spec.kind == "float":  # as nearly always: one look at each value is enough
+            return _Read(Column("float", _blanked(values, valid), valid), [])
     elif values.dtype.kind == "M":
         valid = _and(valid, ~np.isnat(values))
     column = _converted(spec.kind, values, valid)
@@ -380,8 +392,10 @@ def _whole(
 def _finite(values: npt.NDArray[Any], valid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64] | None:
     """Return numbers as floats with NaN where missing, None where one is infinite."""
     floats = values.astype(np.float64, copy=False)
-    if np.isinf(floats).any():
-        return None
+    return None if np.isinf(floats).any() else _blanked(floats, valid)
+
+
+def _blanked(floats: npt.NDArray[np.float64], valid: npt.NDArray[np.bool_] | None) -> npt.NDArray[np.float64]:
     return floats if valid is None else np.where(valid, floats, np.nan)
 
 

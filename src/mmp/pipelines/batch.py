@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from mmp.data.batches import blocks
+from mmp.data.buffers import no_rows
 from mmp.data.durable import replacing
 from mmp.data.sinks.work import Work
 from mmp.errors import DataError, Finding, SettingsError
@@ -218,7 +219,7 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
     """Return what predicts a block, or refuse a table that the model cannot be given."""
     bundle, names = job.bundle, job.rows.schema.names
     there = [name for name in job.columns if name in names]
-    first = next(job.rows.tables(there, 0), job.rows.schema.empty_table().select(there))
+    first = next(job.rows.tables(there, 0), no_rows(job.rows.schema).select(there))
     require_columns(bundle.inputs, first, names, where=job.rows.source)
     known = {bundle.target.name, *job.columns}
     findings.add(unread(names, known))
@@ -227,7 +228,7 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
         pa.field(name, _plain(job.rows.schema.field(name).type)) if name in keys else first.schema.field(name)
         for name in there
     ]
-    schema = bundle.predict(pa.schema(declared).empty_table()).to_arrow().schema
+    schema = bundle.predict(no_rows(pa.schema(declared))).to_arrow().schema
     # a thread of ours for each core, and none of the library's own beside it: see docs/adr
     one = replace(bundle, model=replace(bundle.model, threads=1))
     return Scorer(one, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")

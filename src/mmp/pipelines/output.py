@@ -16,7 +16,7 @@ from mmp.errors import SettingsError
 from mmp.settings.adapters import FilesTarget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     import pyarrow as pa
 
@@ -44,7 +44,7 @@ class Sink(Protocol):
     def has(self, number: int, part: Part) -> bool:
         """Tell whether a part is there as it was written."""
 
-    def write(self, number: int, tables: Iterable[pa.Table]) -> Part:
+    def write(self, number: int, tables: Sequence[pa.Table]) -> Part:
         """Write one part; it stays, when this returns."""
 
     def finish(self, manifest: dict[str, Any]) -> None:
@@ -179,7 +179,7 @@ class _Table:
     def has(self, number: int, part: Part) -> bool:
         return self._writer.parts.get(str(number)) == part.rows
 
-    def write(self, number: int, tables: Iterable[pa.Table]) -> Part:
+    def write(self, number: int, tables: Sequence[pa.Table]) -> Part:
         batches = (batch for table in tables for batch in table.to_batches())
         return Part(self._writer.write(str(number), batches))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
-import pyarrow as pa
-
 from mmp.data.durable import replacing, sha256
 from mmp.data.sinks.work import Part
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    import pyarrow as pa
 
     from mmp.data.sinks.formats import Format
     from mmp.data.sinks.places import Place
@@ -57,14 +57,13 @@ class FilesWriter:
         path = self._path(number)
         return path.exists() and sha256(path) == part.sha256
 
-    def write(self, number: int, tables: Iterable[pa.Table]) -> Part:
+    def write(self, number: int, tables: Sequence[pa.Table]) -> Part:
         """Write one part; it is safe on disk when this returns."""
-        # in one piece: how the pages of a file lie must not depend on the pieces that it came in
-        table = pa.concat_tables([self._schema.empty_table(), *tables]).combine_chunks()
+        write = self._format.write if self._place.is_directory else self._format.write_part
         with replacing(self._path(number)) as beside:
-            self._format.write(beside, table, self._place.is_directory)
+            write(beside, tables, self._schema)
             digest = sha256(beside)
-        return Part(table.num_rows, sha256=digest)
+        return Part(sum(table.num_rows for table in tables), sha256=digest)
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Put the parts in place, all at once, with what is known of them."""

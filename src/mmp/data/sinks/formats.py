@@ -13,10 +13,13 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mmp.data.arrow import is_text
+from mmp.data.buffers import no_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
+
+    Write = Callable[[Path, Sequence[pa.Table], pa.Schema], None]
 
 _COPIED_BYTES = 1 << 20
 
@@ -30,62 +33,94 @@ class Format:
     suffix : str
         What their names end in.
     write : callable
-        Takes a path, a table, and whether the file is for others to read; else it is a part of one
-        that is joined later.
+        Writes tables of a schema to a file for others to read.
+    write_part : callable
+        Writes them to a file that is only joined with its neighbours.
     join : callable
-        Takes a path, the files of parts in order, and their schema.
+        Writes such files, one after the other, to one for others to read.
     """
 
     suffix: str
-    write: Callable[[Path, pa.Table, bool], None]
-    join: Callable[[Path, Sequence[Path], pa.Schema], None]
+    write: Write
+    write_part: Write
+    join: Callable[[Path, Iterable[Path], pa.Schema], None]
 
 
-def _write_parquet(path: Path, table: pa.Table, is_final: bool) -> None:  # noqa: FBT001 - a row of a table
-    with _parquet_writer(path, table.schema, "zstd" if is_final else "none") as writer:
-        writer.write_table(table, row_group_size=max(table.num_rows, 1))
+def _write_parquet(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    with _parquet_writer(path, schema) as writer:
+        _write_row_group(writer, tables, schema)
 
 
-def _join_parquet(path: Path, parts: Sequence[Path], schema: pa.Schema) -> None:
-    with _parquet_writer(path, schema, "zstd") as writer:
+def _write_arrow(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _join_parquet(path: Path, parts: Iterable[Path], schema: pa.Schema) -> None:
+    with _parquet_writer(path, schema) as writer:
         for part in parts:
-            with pq.ParquetFile(part) as opened:
-                table = opened.read(use_threads=False)
-            if table.num_rows:
-                writer.write_table(table.cast(schema), row_group_size=table.num_rows)
+            with pa.OSFile(str(part)) as file, pa.ipc.open_file(file) as opened:
+                _write_row_group(writer, [opened.read_all()], schema)
 
 
-def _parquet_writer(path: Path, schema: pa.Schema, compression: str) -> pq.ParquetWriter:
+def _write_row_group(writer: pq.ParquetWriter, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    # in one piece: how its pages lie must not depend on the pieces that it came in
+    table = pa.concat_tables([no_rows(schema), *tables]).combine_chunks()
+    if table.num_rows:
+        writer.write_table(table, row_group_size=table.num_rows)
+
+
+def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     texts = [each.name for each in schema if is_text(each.type)]
     return pq.ParquetWriter(
         path,
         schema,
-        compression=compression,
-        compression_level=1 if compression == "zstd" else None,
+        compression="snappy",
         use_dictionary=texts,  # numbers hardly repeat
         write_page_checksum=True,
     )
 
 
-def _write_csv(path: Path, table: pa.Table, is_final: bool) -> None:  # noqa: FBT001 - a row of a table
-    pacsv.write_csv(table, path, pacsv.WriteOptions(include_header=is_final, quoting_style="needed"))
+def _write_csv(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    with _csv_writer(path, schema, has_header=True) as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
-def _join_csv(path: Path, parts: Sequence[Path], schema: pa.Schema) -> None:
-    pacsv.write_csv(schema.empty_table(), path, pacsv.WriteOptions(quoting_style="needed"))
-    _join_lines(path, parts, schema, mode="ab")
+def _write_csv_rows(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
+    with _csv_writer(path, schema, has_header=False) as writer:
+        for table in tables:
+            writer.write_table(table)
 
 
-def _write_json(path: Path, table: pa.Table, is_final: bool) -> None:  # noqa: FBT001 - a row of a table
-    names = table.column_names
-    columns = [map(_plain, column.to_pylist()) for column in table.columns]
+def _join_csv(path: Path, parts: Iterable[Path], schema: pa.Schema) -> None:
+    with _csv_writer(path, schema, has_header=True):
+        pass
+    _append(path, parts)
+
+
+def _csv_writer(path: Path, schema: pa.Schema, *, has_header: bool) -> pacsv.CSVWriter:
+    return pacsv.CSVWriter(
+        path, schema, write_options=pacsv.WriteOptions(include_header=has_header, quoting_style="needed")
+    )
+
+
+def _write_json(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
     with path.open("w", encoding="utf-8") as file:
-        for row in zip(*columns, strict=True):
-            file.write(json.dumps(dict(zip(names, row, strict=True)), ensure_ascii=False) + "\n")
+        for table in tables:
+            columns = [map(_plain, column.to_pylist()) for column in table.columns]
+            for row in zip(*columns, strict=True):
+                file.write(json.dumps(dict(zip(schema.names, row, strict=True)), ensure_ascii=False) + "\n")
 
 
-def _join_lines(path: Path, parts: Sequence[Path], schema: pa.Schema, mode: str = "wb") -> None:
-    with path.open(mode) as whole:
+def _join_json(path: Path, parts: Iterable[Path], schema: pa.Schema) -> None:
+    path.touch()
+    _append(path, parts)
+
+
+def _append(path: Path, parts: Iterable[Path]) -> None:
+    with path.open("ab") as whole:
         for part in parts:
             with part.open("rb") as file:
                 shutil.copyfileobj(file, whole, _COPIED_BYTES)
@@ -99,9 +134,9 @@ def _plain(value: Any) -> Any:
 
 
 FORMATS = {
-    "parquet": Format(".parquet", _write_parquet, _join_parquet),
-    "csv": Format(".csv", _write_csv, _join_csv),
-    "json": Format(".jsonl", _write_json, _join_lines),
+    "parquet": Format(".parquet", _write_parquet, _write_arrow, _join_parquet),
+    "csv": Format(".csv", _write_csv, _write_csv_rows, _join_csv),
+    "json": Format(".jsonl", _write_json, _write_json, _join_json),
 }
 """By what `output.inference.config.file_format` calls them."""
 
