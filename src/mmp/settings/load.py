@@ -45,6 +45,7 @@ TWINS: dict[tuple[str, ...], str] = {
     ("mlflow", "s3_endpoint_url"): "MLFLOW_S3_ENDPOINT_URL",
 }
 _SEGMENT = re.compile(r"\.?([^.\[\]\"]+)|\[(\d+)\]|\.?\"([^\"]+)\"")
+_NAMES_SHOWN = 4
 
 
 def load_recipe(
@@ -268,9 +269,15 @@ class _Draft:
             if name not in self.around.process:
                 by_file.setdefault(self.around.origins[name], []).append(name)
         return [
-            Finding("environment", "info", f"From {file}: {', '.join(names)}.", where=file)
-            for file, names in by_file.items()
+            Finding("environment", "info", f"From {file}: {_some(names)}.") for file, names in by_file.items()
         ]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Return names, the last of many counted only."""
+    if len(names) <= _NAMES_SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMES_SHOWN - 1])} and {len(names) - _NAMES_SHOWN + 1} more"
 
 
 def _leads_to(loc: Sequence[Hashable], key: Path_) -> bool:
