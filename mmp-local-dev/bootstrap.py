@@ -46,9 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     logs = verbs.add_parser("logs", parents=[engine], help="what the services wrote")
     logs.add_argument("service", nargs="?", choices=["postgresql", "redis", "mlflow"])
     logs.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
-    reset = verbs.add_parser(
-        "reset", parents=[engine], help="stop, and remove all data and .env's memory of them"
-    )
+    reset = verbs.add_parser("reset", parents=[engine], help="stop, and remove all data; .env stays")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 

@@ -90,7 +90,8 @@ def _show(found: list[runner.Status]) -> None:
 
 
 def _down(given: argparse.Namespace) -> None:
-    print(f"stopped: {', '.join(runner.down(given.home)) or 'nothing was running'}")
+    names = runner.down(given.home)
+    print(f"stopped: {', '.join(names)}" if names else "nothing was running")
 
 
 def _status(given: argparse.Namespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING, Any
 
 from localdev.program import command
@@ -9,6 +10,7 @@ from localdev.services import SERVICES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from localdev.engines import Engine, State
     from localdev.settings import Home
@@ -39,12 +41,16 @@ def text(home: Home, engine: Engine, states: Sequence[State]) -> str:
     facts = {
         "runs as": engine.about,
         "databases": read,
-        "passwords": f"in {home.folder / '.env'}, which only you can read",
+        "passwords": _passwords(home.folder / ".env"),
         "artifacts": str(home.artifacts),
     }
     notes = [f"{state.name}: {state.note}" for state in states if state.note]
     about = [f"{name:<11}{fact}" for name, fact in facts.items()]
     return "\n".join([*_table(home, states), *notes, "", *about, "", "next", *_next(states)])
+
+
+def _passwords(file: Path) -> str:
+    return f"in {file}, which only you can read" if file.exists() else f"none yet: `up` writes {file}"
 
 
 def _table(home: Home, states: Sequence[State]) -> list[str]:
@@ -57,10 +63,15 @@ def _table(home: Home, states: Sequence[State]) -> list[str]:
 def _next(states: Sequence[State]) -> list[str]:
     if not all(state.is_healthy for state in states):
         return [f"  {command('up')}"]
+    ours = [f"  {command('status | logs | check | down')}"]
+    # a project's own environment need not be active
+    mmp = "mmp" if shutil.which("mmp") else ".venv/bin/mmp"
+    if not shutil.which(mmp):
+        return ours
     return [
-        "  mmp system-check -c configs/dev.yaml --actionable",
-        "  mmp train -c configs/dev.yaml -r RECIPE",
-        f"  {command('status | logs | check | down')}",
+        f"  {mmp} system-check -c configs/dev.yaml --actionable",
+        f"  {mmp} train -c configs/dev.yaml -r RECIPE",
+        *ours,
     ]
 
 

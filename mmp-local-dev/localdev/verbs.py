@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from localdev import binaries, dotenv, engines, environment, page, settings
 from localdev.failure import Failure
 from localdev.program import command
+from localdev.python import interpreter
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -57,7 +58,7 @@ def up(folder: Path, given: Namespace) -> int:
 def down(folder: Path, given: Namespace) -> int:
     """Stop everything; the data stay."""
     engines.choose(folder, given.engine).down(folder)
-    _say(f"stopped; the data stay. Start again: {command('up')}")
+    _say(f"the data stay; to start again: {command('up')}")
     return 0
 
 
@@ -87,9 +88,15 @@ def reset(folder: Path, given: Namespace) -> int:
 
 def check(folder: Path, given: Namespace) -> int:
     """Check the contract against what runs."""
+    dotenv.read(folder / ".env")  # where there is none, there is nothing to check
     home = settings.open_home(folder)
-    command = [str(environment.prepare(home.folder)), "test-integration.py", "--home", str(home.folder)]
-    return subprocess.run(command, cwd=engines.FOLDER, env=engines.clean(home), check=False).returncode
+    words = [
+        str(interpreter(home.folder, environment.NAMES)),
+        "test-integration.py",
+        "--home",
+        str(home.folder),
+    ]
+    return subprocess.run(words, cwd=engines.FOLDER, env=engines.clean(home), check=False).returncode
 
 
 def _step(home: Home, python: Path, *words: str) -> None:
