@@ -130,7 +130,7 @@ class Served:
         if problems := other.form.problems(self.example):
             first = problems[0]
             raise ArtifactError(
-                f"The run {other.run_id} does not take today's requests: '{first['path']}' {first['message']}",
+                f"The run {other.run_id} refuses today's requests: '{first['path']}' {first['message']}",
                 hint="Change the clients, and restart the server with it.",
             )
 
