@@ -1,6 +1,6 @@
-"""Tables to and from PostgreSQL, against pandas and SQLAlchemy; features at a moment, against Feast.
+"""Tables to and from PostgreSQL, against pandas and SQLAlchemy; features, at a moment and now, against Feast.
 
-    python bench/features.py [read] [write] [join] [--rows 1000000]
+    python bench/features.py [read] [write] [join] [online] [--rows 1000000]
 
 Each side in a process of its own, over one native PostgreSQL that is started for it; CPU seconds and
 memory are of the client. What runs in a child is below, used by both as a user would.
@@ -19,9 +19,14 @@ import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 HERE = Path(__file__).resolve().parent
 OUT = HERE / "out"
+CODES = ("0742", "4111", "4814", "5311", "5411", "5541", "5732", "5812", "5912", "5944", "5967", "6051")
 TABLE = """
 CREATE TABLE wide AS SELECT
     i::bigint AS id, (i % 1000)::int AS shop, (i % 7)::smallint AS weekday,
@@ -206,6 +211,78 @@ def drop_indexes(uri: str) -> None:
             connection.execute(f"DROP INDEX features.{view}_as_of")
 
 
+def entities(n_rows: int, turn: int) -> dict[str, list[object]]:
+    """Return keys of the world, others in every turn."""
+    numbers = [(turn * n_rows + place) * 7919 for place in range(n_rows)]
+    return {
+        "user_id": [1 + number % 1_000 for number in numbers],
+        "merchant_id": [1 + number % 500 for number in numbers],
+        "category_id": [CODES[number % len(CODES)] for number in numbers],
+    }
+
+
+def online_mmp() -> dict[str, float]:
+    """Read as a server does: a reader that is open."""
+    from mmp.features import registry
+    from mmp.features.online import OnlineReader
+    from mmp.settings.data import Fetcher
+    from mmp.settings.load import load_config
+
+    store = load_config(HERE.parent / "configs" / "dev.yaml").value.feature_store
+    taken = registry.resolve(Fetcher(feature_service="fraud_detection"), store)
+    with OnlineReader.open(taken, store.feast_config.online_store, timeout_s=10) as reader:
+        assert all(map(any, reader.read(entities(100, 0)).found.values()))
+        return timed(lambda n_rows, turn: reader.read(entities(n_rows, turn)))
+
+
+def online_feast() -> dict[str, float]:
+    """Read as Feast's own documentation does."""
+    from mmp.features.registry.opened import opened
+    from mmp.settings.load import load_config
+
+    with opened(load_config(HERE.parent / "configs" / "dev.yaml").value.feature_store) as feast:
+        service = feast.get_feature_service("fraud_detection")
+
+        def read(n_rows: int, turn: int) -> object:
+            keys = entities(n_rows, turn)
+            rows = [dict(zip(keys, row, strict=True)) for row in zip(*keys.values(), strict=True)]
+            return feast.get_online_features(features=service, entity_rows=rows)
+
+        return timed(read)
+
+
+def timed(read: Callable[[int, int], object]) -> dict[str, float]:
+    """Time 5,000 reads of one entity and 300 of a hundred, after some that warm up."""
+    found = {}
+    for n_rows, n_turns in ((1, 5_000), (100, 300)):
+        times = []
+        for turn in range(n_turns + 100):
+            began_ns = time.perf_counter_ns()
+            read(n_rows, turn)
+            times.append((time.perf_counter_ns() - began_ns) / 1e3)
+        times = sorted(times[100:])
+        found |= {f"p50_us_{n_rows}": times[n_turns // 2], f"p99_us_{n_rows}": times[n_turns * 99 // 100]}
+    return found
+
+
+def compare_online(home) -> dict[str, object]:
+    home.up("postgres", "redis")
+    home.fill()
+    sides = {}
+    for name in ("online_mmp", "online_feast"):
+        command = [sys.executable, __file__, "--child", name]
+        here = os.environ | home.values  # noqa: PD011 - no data frame
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=here)
+        sides[name] = json.loads(done.stdout.splitlines()[-1])
+        print(f"{name:<16} " + ", ".join(f"{what} {us:,.0f}" for what, us in sides[name].items()))
+    ratios = {what: sides["online_mmp"][what] / sides["online_feast"][what] for what in ONLINE_BARS}
+    for what, bar in ONLINE_BARS.items():
+        print(f"  {what:<24} {ratios[what]:6.3f} (bar {bar}) {'ok' if ratios[what] <= bar else 'no'}")
+    return {"what": "online", "sides": sides, "ratios": ratios}
+
+
+ONLINE = {"online_mmp": online_mmp, "online_feast": online_feast}
+ONLINE_BARS = {"p50_us_1": 0.35, "p99_us_1": 0.35, "p50_us_100": 0.55}
 WORK = {
     "read": (read_mmp, read_pandas, stream_mmp),
     "write": (write_mmp, write_pandas),
@@ -263,6 +340,9 @@ def main() -> None:
     parser.add_argument("--uri")
     parser.add_argument("--child")
     chosen = parser.parse_args()
+    if chosen.child in ONLINE:
+        print(json.dumps(ONLINE[chosen.child]()))
+        return
     if chosen.child:
         child(chosen.child, chosen.uri, chosen.rows)
         return
@@ -274,14 +354,17 @@ def main() -> None:
     try:
         home.up("postgres")
         uri = home.postgres.uri
-        with psycopg.connect(uri) as connection:
-            connection.execute(TABLE.format(rows=chosen.rows))
-        wanted = chosen.what or WORK
+        if not chosen.what or set(chosen.what) & set(BARS):
+            with psycopg.connect(uri) as connection:
+                connection.execute(TABLE.format(rows=chosen.rows))
+        wanted = chosen.what or [*WORK, "online"]
         results = [compare(what, uri, chosen.rows) for what in wanted if what in BARS]
         if "join" in wanted:
             with tempfile.TemporaryDirectory() as folder:
                 prepare_join(home, folder)
                 results.append(compare_join(uri))
+        if "online" in wanted:
+            results.append(compare_online(home))
     finally:
         home.close()
     machine = {"cores": os.cpu_count(), "platform": platform.platform(), "python": platform.python_version()}
