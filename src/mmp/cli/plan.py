@@ -40,6 +40,8 @@ def main(
 def _text(plan: Plan) -> str:
     without = f", {plan.n_left_out:,} of them without a target" if plan.n_left_out else ""
     parts = ", ".join(f"{name} {size:,}" for name, size in plan.splits.items())
+    if plan.folds:
+        parts += f"; train in {len(plan.folds)} folds of {min(plan.folds):,} rows or more"
     blocks = [
         columns(
             [
@@ -66,9 +68,10 @@ def _text(plan: Plan) -> str:
 
 
 def _fits(plan: Plan) -> str:
-    if plan.search is None:
-        return "once"
-    return f"in {plan.search.trials} trials compared by {plan.search.metric}, and once with the best values"
+    times = [f"in {plan.search.trials} trials compared by {plan.search.metric}"] if plan.search else []
+    times += ["on each fold"] if plan.folds else []
+    best = "once with the best values" if plan.search else "once"
+    return " and ".join([", ".join(times), best] if times else [best])
 
 
 def _space(space: Mapping[str, Mapping[str, Any]]) -> str:

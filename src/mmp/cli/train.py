@@ -13,6 +13,8 @@ from mmp.cli.screen import Screen, columns, number, program
 from mmp.cli.watch import watcher
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mmp.pipelines.train import TrainResult
 
 _LONGEST_EXAMPLE = 300
@@ -57,6 +59,9 @@ def _text(result: TrainResult, *, everything: bool) -> str:
     names = dict.fromkeys(name for split in splits for name in result.metrics[split])
     main = [name for name in names if everything or name in TASKS[result.task].metrics] or list(names)
     rows = [[name, *(number(result.metrics[split].get(name)) for split in splits)] for name in main]
+    if "cv" in result.metrics:
+        rows = [[*row, _over_folds(row[0], result.metrics["cv"])] for row in rows]
+        splits.append("folds")
     more = (
         f"\n(and {len(names) - len(main)} more, by class and by average, in the run)"
         if len(main) < len(names)
@@ -64,6 +69,12 @@ def _text(result: TrainResult, *, everything: bool) -> str:
     )
     place = columns([["run", result.run_id], ["experiment", result.experiment], ["model", result.model_uri]])
     return f"{columns(rows, ['metric', *splits])}{more}\n\n{place}"
+
+
+def _over_folds(name: str, metrics: Mapping[str, float]) -> str:
+    """Return the mean of a metric over the folds, and its standard error."""
+    error = metrics.get(f"{name}_se")
+    return number(metrics.get(f"{name}_mean")) + ("" if error is None else f" ± {number(error)}")
 
 
 def _next(result: TrainResult, config: str | None) -> str:

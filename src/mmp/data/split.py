@@ -102,7 +102,7 @@ def _stratified(labels: Classes, shares: Sequence[float]) -> Iterable[npt.NDArra
     for code, n_rows in enumerate(labels.counts):
         if n_rows < len(wanted):
             raise EmptySplitError(
-                f"Class {labels.label(code)!r} has {_counted(n_rows, 'row')}, and the split has "
+                f"Class {labels.label(code)!r} has {counted(n_rows, 'row')}, and the split has "
                 f"{len(wanted)} parts that each need one.",
                 hint="Leave its rows out, merge it with another class, or set a share of data.split to 0.",
             )
@@ -114,7 +114,7 @@ def _stratified(labels: Classes, shares: Sequence[float]) -> Iterable[npt.NDArra
 
 
 def _temporal(table: Table, settings: Split, labels: Classes | None, rng: np.random.Generator) -> Assignment:
-    name, times = _times(table, settings)
+    name, times = times_of(table, settings)
     order = np.argsort(times, kind="stable")
     times = times[order]
     shares = [_shares(settings)[part] for part in _IN_TIME]
@@ -122,19 +122,20 @@ def _temporal(table: Table, settings: Split, labels: Classes | None, rng: np.ran
     shares = [share for share in shares if share]
     edges = np.concatenate([[0], np.flatnonzero(np.diff(times)) + 1, [len(times)]])
 
-    ends = _ends(edges, apportion(len(times), shares), name)
+    ends = ends_of(edges, apportion(len(times), shares), name)
     start = _after_gap(settings.gap, times, ends[0], table.spec(name).kind)
     if start > ends[0]:
         later = np.concatenate([[start], edges[edges > start]])
-        ends[1:] = _ends(later, apportion(len(times) - start, shares[1:]), name)
+        ends[1:] = ends_of(later, apportion(len(times) - start, shares[1:]), name)
     assignment = np.full(len(times), _NONE, np.int8)
     for part, begin, end in zip(parts, [0, start, *ends[1:-1]], ends, strict=True):
         assignment[order[begin:end]] = part
     return assignment
 
 
-def _times(table: Table, settings: Split) -> tuple[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
-    name = _column(table, settings, "temporal_column")
+def times_of(table: Table, settings: Split) -> tuple[str, npt.NDArray[np.float64] | npt.NDArray[np.int64]]:
+    """Return the name and the values of the column that orders the rows."""
+    name = dividing_column(table, settings, "temporal_column")
     spec = table.spec(name)
     if spec.kind in ("text", "boolean"):
         raise DataError(
@@ -144,11 +145,11 @@ def _times(table: Table, settings: Split) -> tuple[str, npt.NDArray[np.float64] 
     return name, values(table.arrow.column(name).chunk(0))
 
 
-def _ends(edges: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.int64]:
+def ends_of(edges: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], name: str) -> npt.NDArray[np.int64]:
     """Return where each part ends: the nearest change of time that leaves no part empty."""
     if len(edges) <= len(sizes):
         raise EmptySplitError(
-            f"Column {name!r} has {_counted(len(edges) - 1, 'time')} for {len(sizes)} parts of the split.",
+            f"Column {name!r} has {counted(len(edges) - 1, 'time')} for {len(sizes)} parts of the split.",
             hint="Rows of one time stay together; set shares of data.split to 0, or shorten its gap.",
         )
     wished = edges[0] + np.cumsum(sizes)
@@ -170,34 +171,39 @@ def _after_gap(gap: str | int | None, times: npt.NDArray[np.generic], end: int, 
         return int(end)
     if isinstance(gap, int):
         return int(min(end + gap, len(times)))
+    past = times[end - 1] + span_of(gap, kind)
+    return max(int(end), int(np.searchsorted(times, past)))
+
+
+def span_of(gap: str, kind: str) -> int:
+    """Return a span of time in microseconds, as a column of times counts."""
     span = SPAN.fullmatch(gap)
     if span is None or kind != "timestamp":
         raise SettingsError(
             f"data.split.gap: {gap!r} is no span of time that fits the temporal column.",
             hint="Write a number of rows, or a span such as 90s, 30m, 12h, 7d or 2w for a column of times.",
         )
-    past = times[end - 1] + int(span[1]) * _MICROSECONDS[span[2]]
-    return max(int(end), int(np.searchsorted(times, past)))
+    return int(span[1]) * _MICROSECONDS[span[2]]
 
 
 def _group(table: Table, settings: Split, labels: Classes | None, rng: np.random.Generator) -> Assignment:
-    name = _column(table, settings, "group_column")
+    name = dividing_column(table, settings, "group_column")
     groups = classes(table.arrow.column(name))
     shares = np.asarray(_shares(settings))
     wanted = np.flatnonzero(shares).tolist()
     if len(groups) < len(wanted):
         raise EmptySplitError(
-            f"Column {name!r} has {_counted(len(groups), 'group')} for {len(wanted)} parts of the split.",
+            f"Column {name!r} has {counted(len(groups), 'group')} for {len(wanted)} parts of the split.",
             hint="Rows of one group stay together; set shares of data.split to 0.",
         )
     order = rng.permutation(len(groups))
     order = order[np.argsort(-groups.counts[order], kind="stable")]
     part_of = np.empty(len(groups), np.int8)
-    part_of[order] = _fill(groups.counts[order].tolist(), {part: float(shares[part]) for part in wanted})
+    part_of[order] = fill(groups.counts[order].tolist(), {part: float(shares[part]) for part in wanted})
     return part_of[groups.codes]
 
 
-def _fill(sizes: Sequence[int], shares: dict[int, float]) -> list[int]:
+def fill(sizes: Sequence[int], shares: dict[int, float]) -> list[int]:
     """Give each group, the largest first, to the part that it leaves the least full."""
     filled = dict.fromkeys(shares, 0)
     parts = []
@@ -213,7 +219,7 @@ def _fill(sizes: Sequence[int], shares: dict[int, float]) -> list[int]:
 def _predefined(
     table: Table, settings: Split, labels: Classes | None, rng: np.random.Generator
 ) -> Assignment:
-    name = _column(table, settings, "split_column")
+    name = dividing_column(table, settings, "split_column")
     found = classes(table.arrow.column(name))
     names = [str(found.label(code)) for code in range(len(found))]
     unknown = next((value for value in names if value not in PARTS), None)
@@ -232,11 +238,19 @@ def _predefined(
     return np.array([PARTS.index(value) for value in names], np.int8)[found.codes]
 
 
+def _held_out(table: Table, settings: Split, labels: Classes | None, rng: np.random.Generator) -> Assignment:
+    """Hold out what folds are not made of, in the way that they are divided; the rest is train."""
+    way = "temporal" if settings.temporal_column else "group" if settings.group_column else "random"
+    shares = {"train": settings.train + settings.validation, "validation": 0.0}
+    return _STRATEGIES[way](table, settings.model_copy(update={"strategy": way, **shares}), labels, rng)
+
+
 _STRATEGIES: dict[str, Callable[[Table, Split, Classes | None, np.random.Generator], Assignment]] = {
     "random": _random,
     "temporal": _temporal,
     "group": _group,
     "predefined": _predefined,
+    "cross_validation": _held_out,
 }
 
 
@@ -248,7 +262,7 @@ def _repeat(sizes: npt.NDArray[np.int64]) -> Assignment:
     return np.repeat(np.arange(len(PARTS), dtype=np.int8), sizes)
 
 
-def _column(table: Table, settings: Split, key: str) -> str:
+def dividing_column(table: Table, settings: Split, key: str) -> str:
     """Return the column that divides, which is there and has no nulls."""
     name = getattr(settings, key)
     if name is None:
@@ -284,7 +298,7 @@ def _require_classes(assignment: Assignment, labels: Classes) -> None:
         if np.count_nonzero(in_part) == 1:
             label = labels.label(int(in_part.argmax()))
             raise EmptySplitError(
-                f"The {part} part has only the class {label!r} ({_counted(in_part.sum(), 'row')}).",
+                f"The {part} part has only the class {label!r} ({counted(in_part.sum(), 'row')}).",
                 hint="Change the shares or the strategy of data.split: two classes are needed in every part.",
             )
         unseen = np.flatnonzero((in_part > 0) & (counts[0] == 0))
@@ -295,5 +309,6 @@ def _require_classes(assignment: Assignment, labels: Classes) -> None:
             )
 
 
-def _counted(n: int, noun: str) -> str:
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

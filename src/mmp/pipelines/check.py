@@ -102,7 +102,7 @@ def _check_data(
     # in here, because settings alone are checked without loading Arrow and NumPy
     from mmp.evaluation.evaluate import requests
     from mmp.pipelines.enrich import enrich, feature_set, with_defaults
-    from mmp.pipelines.prepare import in_words, prepare, split_rows
+    from mmp.pipelines.prepare import fold_rows, in_words, prepare, split_rows
     from mmp.pipelines.rows import labelled_rows, read_table
 
     what = recipe.value
@@ -112,11 +112,12 @@ def _check_data(
     rows = labelled_rows(enriched.table, what, features)
     requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
     parts, row = split_rows(rows, what), model_row(what)
+    divisions = fold_rows(rows, parts, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])
     prepared = prepare(rows, parts, what, row)
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
-        f"{len(rows.features)} features, target {rows.describe_target()}; {in_words(parts)}; "
+        f"{len(rows.features)} features, target {rows.describe_target()}; {in_words(parts, divisions)}; "
         f"{row.class_path} on {len(prepared.pipeline.names)} columns"
     )
     return Checked(("settings", "data"), summary, (*findings, *enriched.findings, *rows.findings))

@@ -14,7 +14,7 @@ from mmp.pipelines import record
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.enrich import enrich, feature_set, with_defaults
 from mmp.pipelines.model import MODEL_FOLDER
-from mmp.pipelines.prepare import prepare, split_rows
+from mmp.pipelines.prepare import fold_rows, prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.source import find_source
 from mmp.pipelines.tune import search
@@ -101,6 +101,8 @@ class Plan:
         All of them.
     splits : mapping of str to int
         Rows of each part.
+    folds : tuple of int
+        Rows that judge in each fold, none without cross-validation.
     steps : tuple of PlannedStep
         In order.
     n_features : int
@@ -126,6 +128,7 @@ class Plan:
     n_left_out: int
     columns: tuple[PlannedColumn, ...]
     splits: Mapping[str, int]
+    folds: tuple[int, ...]
     steps: tuple[PlannedStep, ...]
     n_features: int
     model: str
@@ -186,6 +189,7 @@ def plan(
         n_left_out=table.n_rows - rows.table.n_rows,
         columns=tuple(_columns(rows, prepared, what)),
         splits={name: len(positions) for name, positions in parts.items()},
+        folds=tuple(len(fold["validation"]) for fold in fold_rows(rows, parts, what)),
         steps=tuple(_steps(what, prepared)),
         n_features=len(prepared.pipeline.names),
         model=row.class_path,

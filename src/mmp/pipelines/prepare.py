@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mmp.catalog.steps import STEPS
+from mmp.data.folds import folds
 from mmp.data.split import split
 from mmp.modeling import pipeline
 from mmp.modeling.build import default_steps
@@ -70,9 +71,31 @@ def split_rows(rows: Rows, recipe: Recipe) -> Parts:
     return {name: positions for name, positions in vars(splits).items() if len(positions)}
 
 
-def in_words(parts: Parts) -> str:
-    """Return how many rows each part has."""
-    return ", ".join(f"{name} {len(positions):,}" for name, positions in parts.items())
+def fold_rows(rows: Rows, parts: Parts, recipe: Recipe) -> tuple[Parts, ...]:
+    """Return the positions to learn from and to judge by of each fold, none without cross-validation.
+
+    Raises
+    ------
+    DataError
+        Where the rows cannot be divided as the recipe says.
+    """
+    if recipe.data.split.strategy != "cross_validation":
+        return ()
+    made = folds(
+        rows.table,
+        recipe.data.split,
+        parts["train"],
+        task=recipe.task_choice,
+        target=rows.target_spec.name,
+        seed=recipe.evaluation.random_state,
+    )
+    return tuple({"train": fold.train, "validation": fold.validation} for fold in made)
+
+
+def in_words(parts: Parts, divisions: Sequence[Parts] = ()) -> str:
+    """Return how many rows each part has, and how many folds there are of those to learn from."""
+    sizes = ", ".join(f"{name} {len(positions):,}" for name, positions in parts.items())
+    return f"{sizes}; {len(divisions)} folds of train" if divisions else sizes
 
 
 def prepare(rows: Rows, parts: Parts, recipe: Recipe, row: ModelRow) -> Prepared:

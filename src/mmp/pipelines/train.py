@@ -16,7 +16,7 @@ from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
 from mmp.pipelines.fitting import fit, predict, threshold
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
-from mmp.pipelines.prepare import in_words, prepare, split_rows
+from mmp.pipelines.prepare import fold_rows, in_words, prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
 from mmp.pipelines.source import find_source
 from mmp.pipelines.steps import Steps
@@ -26,7 +26,7 @@ from mmp.tracking.scratch import scratch
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     import numpy as np
@@ -148,8 +148,12 @@ def train(
             parts = split_rows(rows, what)
             rows, features = with_defaults(rows, enriched, parts["train"])
             record.log_features(active, features)
-            note(in_words(parts))
-        what, prepared = _prepare(active, rows, parts, what, row, steps, findings)
+            divisions = fold_rows(rows, parts, what)
+            note(in_words(parts, divisions))
+        prepared = _prepare(active, rows, parts, what, row, steps, findings)
+        folded: Metrics = {}
+        if divisions or what.model.hyperparameters.tuning_enabled:
+            what, prepared, folded = _refine(active, rows, parts, divisions, prepared, what, steps, findings)
         sample = Sample.of(rows, parts, prepared, what)
         # the fit needs the memory more than anybody the table
         del enriched
@@ -163,7 +167,7 @@ def train(
             note(record.model_in_words(row, fitted))
         with steps("evaluate") as note:
             outputs = predict(fitted.model, prepared.matrices)
-            metrics = _evaluate(prepared, outputs, what, findings)
+            metrics = {**_evaluate(prepared, outputs, what, findings), **folded}
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
             bundle = _bundle(rows, prepared, fitted, outputs, metrics, features, what)
@@ -219,25 +223,56 @@ def _prepare(
     row: ModelRow,
     steps: Steps,
     findings: record.Findings,
-) -> tuple[Recipe, Prepared]:
-    """Return the recipe, with the best values of its search where it has one, and the rows as they go in."""
+) -> Prepared:
     with steps("prepare") as note:
         prepared = prepare(rows, parts, recipe, row)
         findings.add(prepared.matrices["train"].findings)
         active.log_params(record.chosen_steps(recipe, prepared.steps))
         note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
-    if not recipe.model.hyperparameters.tuning_enabled:
-        return recipe, prepared
+    return prepared
 
+
+def _refine(
+    active: ActiveRun,
+    rows: Rows,
+    parts: Parts,
+    divisions: Sequence[Parts],
+    prepared: Prepared,
+    recipe: Recipe,
+    steps: Steps,
+    findings: record.Findings,
+) -> tuple[Recipe, Prepared, Metrics]:
+    """Tune and cross-validate, as far as the recipe asks for it.
+
+    Returns
+    -------
+    Recipe
+        With the best values of its search.
+    Prepared
+        The rows as that takes them.
+    mapping
+        Metrics of the folds, as of a part of the split.
+    """
+    from mmp.pipelines.folds import CV, cross_validate
     from mmp.pipelines.tune import tune
 
-    with steps("tune") as note:
-        tuned = tune(active, rows, [parts], prepared, recipe, row, steps.progress)
-        findings.add(tuned.findings)
-        note(tuned.summary)
-        if tuned.changes_steps:
-            prepared = prepare(rows, parts, tuned.recipe, row)
-    return tuned.recipe, prepared
+    row = model_row(recipe)
+    if recipe.model.hyperparameters.tuning_enabled:
+        with steps("tune") as note:
+            shared = None if divisions else prepared
+            tuned = tune(active, rows, divisions or [parts], shared, recipe, row, steps.progress)
+            recipe = tuned.recipe
+            findings.add(tuned.findings)
+            note(tuned.summary)
+            if tuned.changes_steps:
+                prepared = prepare(rows, parts, recipe, row)
+    if not divisions:
+        return recipe, prepared, {}
+    with steps("folds") as note:
+        folded = cross_validate(active, rows, divisions, recipe, row, steps.progress)
+        findings.add(folded.findings)
+        note(folded.summary)
+    return folded.recipe, prepared, {CV: folded.metrics}
 
 
 def _evaluate(

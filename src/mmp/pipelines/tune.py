@@ -67,11 +67,14 @@ class Tuned:
         All trials.
     findings : tuple of Finding
         What is worth telling.
+    judges : str
+        The rows that the scores are of, in words.
     """
 
     recipe: Recipe
     study: Study
     findings: tuple[Finding, ...]
+    judges: str
 
     @property
     def changes_steps(self) -> bool:
@@ -85,7 +88,7 @@ class Tuned:
         ended = Counter(trial.state for trial in self.study.trials)
         others = "".join(f", {ended[state]} {state}" for state in ("pruned", "failed") if ended[state])
         return (
-            f"{len(self.study.trials)} trials{others}; best {wanted.metric} {best.score:.4f} on validation, "
+            f"{len(self.study.trials)} trials{others}; best {wanted.metric} {best.score:.4f} {self.judges}, "
             f"trial {best.number}"
         )
 
@@ -138,7 +141,8 @@ def tune(
 
     study = tuning.tune(_Objective(rows, judged, ready, recipe, row, wanted), wanted, on_trial)
     _log_study(active, study)
-    return Tuned(with_values(recipe, study.best.params, row), study, findings)
+    judges = "on validation" if len(judged) == 1 else f"over {len(judged)} folds"
+    return Tuned(with_values(recipe, study.best.params, row), study, findings, judges)
 
 
 def search(rows: Rows, training: npt.NDArray[np.int64], recipe: Recipe, row: ModelRow) -> Search:

@@ -58,12 +58,6 @@ NOT_YET = (
         "model.calibration.enabled", "calibration", "set it to false", lambda r: r.model.calibration.enabled
     ),
     NotYet(
-        "data.split.strategy",
-        "cross-validation",
-        "choose random, temporal, group or predefined",
-        lambda r: r.data.split.strategy == "cross_validation",
-    ),
-    NotYet(
         "evaluation.threshold",
         "a threshold that is searched",
         "write a number",

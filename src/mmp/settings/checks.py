@@ -295,7 +295,8 @@ def _early_stopping(recipe: Recipe) -> _Issues:
     stopping = recipe.model.early_stopping
     if stopping is None:
         return
-    if recipe.data.split.strategy != "predefined" and recipe.data.split.validation == 0:
+    by_share = recipe.data.split.strategy not in {"predefined", "cross_validation"}
+    if by_share and recipe.data.split.validation == 0:
         message = (
             "it watches the validation split, whose share is 0; write `validation: 0.15` under data.split"
         )
@@ -448,8 +449,14 @@ def _split(recipe: Recipe) -> _Issues:
     if needed and getattr(split, needed) is None:
         message = f"the strategy {split.strategy} needs it; write `{needed}: NAME` under data.split"
         yield _Issue("split", "error", f"data.split.{needed}", message)
+    of_folds = ("temporal", "group") if split.strategy == "cross_validation" else ()
+    if of_folds and split.temporal_column is not None and split.group_column is not None:
+        message = (
+            "folds are either of groups or follow on each other in time; leave this or temporal_column out"
+        )
+        yield _Issue("split", "error", "data.split.group_column", message)
     for strategy, column in _STRATEGY_COLUMNS.items():
-        if getattr(split, column) is not None and strategy != split.strategy:
+        if getattr(split, column) is not None and strategy not in (split.strategy, *of_folds):
             message = (
                 f"it has no effect: the strategy is {split.strategy}; write `strategy: {strategy}` to use it"
             )
@@ -469,7 +476,10 @@ def _gap(split: Split) -> _Issues:
             f"{split.gap!r} is no span of time; write one such as 90s, 12h, 7d or 2w, or a number of rows"
         )
         yield _Issue("split", "error", "data.split.gap", message)
-    elif split.gap is not None and split.strategy not in ("temporal", "cross_validation"):
+    elif split.gap is not None and split.strategy == "cross_validation" and split.temporal_column is None:
+        message = "it has no effect on folds that are drawn; write `temporal_column: NAME` to use it"
+        yield _Issue("split", "warn", "data.split.gap", message)
+    elif split.gap is not None and split.strategy not in {"temporal", "cross_validation"}:
         message = f"it has no effect: the strategy is {split.strategy}; write `strategy: temporal` to use it"
         yield _Issue("split", "warn", "data.split.gap", message)
 

@@ -92,10 +92,10 @@ class Split(Section):
     """How rows are assigned; random is stratified for classification."""
 
     temporal_column: Text | None = None
-    """Column that orders the rows (temporal)."""
+    """Column that orders the rows (temporal, and cross_validation with folds that follow on each other)."""
 
     group_column: Text | None = None
-    """Column whose equal values stay together (group)."""
+    """Column whose equal values stay together (group, and cross_validation)."""
 
     split_column: Text | None = None
     """Column that names the part of each row (predefined)."""
@@ -147,4 +147,7 @@ class Data(Section):
     @property
     def is_ordered(self) -> bool:
         """Whether the rows are ordered series, in which a row may be filled from those before it."""
-        return self.data_interface.timestamp_column is not None and self.split.strategy == "temporal"
+        in_time = self.split.strategy == "temporal" or (
+            self.split.strategy == "cross_validation" and self.split.temporal_column is not None
+        )
+        return self.data_interface.timestamp_column is not None and in_time

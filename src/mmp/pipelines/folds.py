@@ -1,0 +1,221 @@
+"""Cross-validation as a part of a run: a fit a fold, its metrics, and what each row was told unseen."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmp.catalog.tasks import TASKS
+from mmp.errors import DataError, Finding
+from mmp.evaluation.evaluate import evaluate, requests
+from mmp.modeling.answer import answer
+from mmp.modeling.decision import class_names, decide
+from mmp.pipelines.fitting import fit, threshold
+from mmp.pipelines.prepare import prepare
+from mmp.tracking.scratch import scratch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy.typing as npt
+
+    from mmp.catalog.models import ModelRow
+    from mmp.modeling.target import Target
+    from mmp.pipelines.prepare import Parts
+    from mmp.pipelines.rows import Rows
+    from mmp.settings.recipe import Recipe
+    from mmp.tracking.run import ActiveRun
+
+    Output = npt.NDArray[np.float64]
+
+CV = "cv"
+"""What metrics of all folds together begin with."""
+
+FOLDER = "folds"
+PREDICTIONS = "predictions.parquet"
+"""Where the run keeps what each row was told by the model that had not seen it."""
+
+
+@dataclass(frozen=True)
+class CrossValidated:
+    """What the folds came to.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        For the final fit, which has no rows to stop early by: it goes on for as long as the folds did.
+    metrics : mapping of str to float
+        ``<name>_mean`` and its standard error ``<name>_se``.
+    findings : tuple of Finding
+        Metrics without a value on a fold.
+    summary : str
+        In a few words.
+    """
+
+    recipe: Recipe
+    metrics: Mapping[str, float]
+    findings: tuple[Finding, ...]
+    summary: str
+
+
+def cross_validate(
+    active: ActiveRun,
+    rows: Rows,
+    divisions: Sequence[Parts],
+    recipe: Recipe,
+    row: ModelRow,
+    tell: Callable[[str], None],
+) -> CrossValidated:
+    """Fit a fresh pipeline and a fresh estimator on each fold, and judge it by the rows it has not seen.
+
+    Parameters
+    ----------
+    active : ActiveRun
+        Where metrics go, step by step, and the predictions as a table.
+    rows : Rows
+        All rows, the table among them.
+    divisions : sequence of mapping of str to ndarray
+        Positions of ``train`` and ``validation`` of each fold.
+    recipe : Recipe
+        What to fit.
+    row : ModelRow
+        The estimator.
+    tell : callable
+        Is told in words how far it is.
+
+    Raises
+    ------
+    MmpError
+        As of one fit; a metric that has no value on any fold.
+    """
+    outputs: list[Output] = []
+    stopped: list[int] = []
+    scores: dict[str, list[float]] = defaultdict(list)
+    undefined: dict[str, str] = {}
+    for number, parts in enumerate(divisions):
+        tell(f"{number + 1} of {len(divisions)}")
+        prepared = prepare(rows, parts, recipe, row)
+        fitted = fit(prepared, recipe, row)
+        outputs.append(answer(fitted.model, prepared.matrices["validation"], where=f"fold {number + 1}"))
+        if fitted.model.best_iteration is not None:
+            stopped.append(fitted.model.best_iteration + 1)
+        values = _evaluate(prepared.targets["validation"], outputs[-1], recipe, number, undefined)
+        active.log_metrics(values, prefix=f"{CV}_", step=number)
+        for name, value in values.items():
+            scores[name].append(value)
+    findings = _findings(undefined, scores, recipe)
+    _log_predictions(active, rows, divisions, outputs, recipe)
+    metrics = {
+        f"{name}_{what}": value for name, values in scores.items() for what, value in _summary(values).items()
+    }
+    return CrossValidated(
+        _for_good(recipe, row, stopped), metrics, findings, _in_words(recipe, metrics, len(divisions))
+    )
+
+
+def _evaluate(
+    target: Target, output: Output, recipe: Recipe, number: int, undefined: dict[str, str]
+) -> dict[str, float]:
+    """Return the metrics of a fold, and note why those that are missing have no value on it."""
+    found: dict[str, float] = {}
+    for metric in requests(recipe.evaluation.metrics, task=recipe.task_choice, classes=target.classes):
+        try:
+            found |= evaluate(
+                target,
+                output,
+                task=recipe.task_choice,
+                metrics=[metric.name],
+                threshold=threshold(recipe),
+                split=f"validation split of fold {number + 1}",
+            )
+        except DataError as error:
+            undefined[metric.name] = error.message
+    return found
+
+
+def _findings(
+    undefined: Mapping[str, str], scores: Mapping[str, Sequence[float]], recipe: Recipe
+) -> tuple[Finding, ...]:
+    nowhere = [name for name in undefined if name not in scores]
+    if nowhere and recipe.evaluation.metrics:
+        raise DataError(
+            undefined[nowhere[0]], hint=f"Leave {nowhere[0]} out of evaluation.metrics, or divide otherwise."
+        )
+    return tuple(
+        Finding("metrics", "warn", f"{message} Its mean is over the other folds.")
+        for message in dict.fromkeys(undefined.values())
+    )
+
+
+def _summary(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean over the folds and, of two or more, its standard error.
+
+    Examples
+    --------
+    >>> _summary([1.0, 3.0])
+    {'mean': 2.0, 'se': 1.0}
+    """
+    spread = {"se": stdev(values) / math.sqrt(len(values))} if len(values) > 1 else {}
+    return {"mean": fmean(values), **spread}
+
+
+def _for_good(recipe: Recipe, row: ModelRow, stopped: Sequence[int]) -> Recipe:
+    """Return the recipe of a fit without validation rows."""
+    if recipe.model.early_stopping is None or not stopped or row.rounds_param is None:
+        return recipe
+    settings = recipe.model.hyperparameters
+    kept = {n: v for n, v in settings.values.items() if row.aliases.get(n, n) != row.rounds_param}
+    values = {**kept, row.rounds_param: round(fmean(stopped))}
+    plain = settings.model_copy(update={"values": values})
+    return recipe.model_copy(
+        update={"model": recipe.model.model_copy(update={"hyperparameters": plain, "early_stopping": None})}
+    )
+
+
+def _in_words(recipe: Recipe, metrics: Mapping[str, float], n_folds: int) -> str:
+    primary = TASKS[recipe.task_choice].primary_metric
+    if f"{primary}_mean" not in metrics:
+        return f"{n_folds} folds"
+    error = metrics.get(f"{primary}_se")
+    spread = "" if error is None else f" ± {error:.4f}"
+    return f"{n_folds} folds, {primary} {metrics[f'{primary}_mean']:.4f}{spread}"
+
+
+def _log_predictions(
+    active: ActiveRun, rows: Rows, divisions: Sequence[Parts], outputs: Sequence[Output], recipe: Recipe
+) -> None:
+    judged = np.concatenate([parts["validation"] for parts in divisions])
+    numbers = np.repeat(np.arange(len(divisions)), [len(parts["validation"]) for parts in divisions])
+    order = np.argsort(judged, kind="stable")
+    columns = {
+        "row": pa.array(judged[order]),
+        "fold": pa.array(numbers[order]),
+        **{spec.name: rows.table.arrow.column(spec.name).take(judged[order]) for spec in rows.entities},
+        **_answers(rows.target.take(judged[order]), np.concatenate(outputs)[order], recipe),
+    }
+    with scratch("folds") as folder:
+        pq.write_table(pa.table(columns), folder / PREDICTIONS)
+        active.add_folder(folder, FOLDER)
+
+
+def _answers(target: Target, output: Output, recipe: Recipe) -> dict[str, Any]:
+    """Return the truth and the answers, under the names that predictions have."""
+    if not target.classes:
+        return {"target": pa.array(target.values), "prediction": pa.array(output)}
+    labels = pa.array(list(target.classes))
+    decided = decide(output, threshold=threshold(recipe), positive=target.positive)
+    binary = {} if target.positive is None else {"probability": pa.array(output[:, target.positive])}
+    names = class_names(target.classes)
+    return {
+        "target": labels.take(pa.array(target.values)),
+        "prediction": labels.take(pa.array(decided)),
+        **binary,
+        **{f"probability_{name}": pa.array(output[:, code]) for code, name in enumerate(names)},
+    }
