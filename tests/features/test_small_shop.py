@@ -26,6 +26,7 @@ from mmp.modeling.complete import complete, complete_cells, historical, now, onl
 from mmp.pipelines.model import load_model
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
+from mmp.tracking.signature import signature
 
 FEATURES = [
     "orders_90d", "return_rate_90d", "is_member", "city", "last_order_at", "return_rate", "rating", "kind",
@@ -332,6 +333,26 @@ def test_a_key_that_is_listed_is_a_feature_too(shop, mmp):
     row = {"customer_id": 7, "product_code": "0049", "amount": 50}
     answer = mmp("predict", "-c", CONFIG, "--run-id", listed.json["run_id"], "-i", json.dumps(row), "--json")
     assert answer.code == 0, answer.out
+
+
+def test_a_key_that_is_listed_and_tells_nothing_is_a_key_still(own, mmp):
+    orders = small_shop.orders()
+    place = orders.column_names.index("customer_id")
+    pq.write_table(
+        orders.set_column(place, "customer_id", pa.array([7] * len(orders))), own / "one_customer.parquet"
+    )
+    listed = mmp(
+        "train", "-c", CONFIG, "-r", RECIPE, "--json", "-d", "one_customer.parquet",
+        "--set", "data.data_interface.feature_columns=[customer_id, amount, orders_90d]",
+    )  # fmt: skip
+    run = listed.json["run_id"]
+    bundle = load_model(run, load_config(CONFIG).value).bundle
+    assert {spec.name for spec in bundle.inputs} == {"amount", "orders_90d"}
+    assert {"customer_id", "product_code", "amount"} <= listed.json["example"].keys()
+    required = {each["name"] for each in json.loads(signature(bundle)["inputs"]) if each["required"]}
+    assert required == {"customer_id", "product_code", "amount"}
+    row = json.dumps({"customer_id": 7, "product_code": "0049", "amount": 50})
+    assert mmp("predict", "-c", CONFIG, "--run-id", run, "-i", row).code == 0
 
 
 def test_requests_do_not_bring_features(shop, mmp, trained, tmp_path, bundle):

@@ -21,7 +21,7 @@ class _Known:
     """As much of a bundle as drawing needs."""
 
     def __init__(self, specs, training):
-        self.entities = ()
+        self.entities = self.feature_keys = ()
         self.pipeline = FittedPipeline(tuple(specs), (), (), {}, "float64")
         self.baseline = {"features": {spec.name: describe(training[spec.name]) for spec in specs}}
 

@@ -89,7 +89,7 @@ def draw(
     known = {spec.name: _Known(spec, summaries[spec.name], training[spec.name]) for spec in inputs}
     rows = [_draw_row(known, position, rng, nulls=nulls, unseen=unseen) for position in range(N_ROWS)]
     return tuple(
-        {spec.name: _synthetic_key(spec, position) for spec in bundle.entities}
+        {spec.name: _synthetic_key(spec, position) for spec in (*bundle.entities, *bundle.feature_keys)}
         | _recalled_keys(bundle.pipeline.keys, training, position, rng)
         | {spec.name: _served(spec, row[spec.name]) for spec in inputs}
         for position, row in enumerate(rows)

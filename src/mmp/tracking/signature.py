@@ -42,8 +42,8 @@ def write(bundle: Bundle, folder: Path, *, run_id: str, libraries: tuple[str, ..
         What the model's engine needs, by the names of `environment.KNOWN`.
     """
     pins = requirements(libraries)
-    specs = {spec.name: spec for spec in (*bundle.entities, *bundle.pipeline.inputs)}
-    columns = [name for name, spec in specs.items() if spec not in bundle.stored]
+    stored = {spec.name for spec in bundle.stored}
+    columns = [name for name in _columns(bundle) if name not in stored]
     rows = [[row[name] for name in columns] for row in bundle.examples[:_N_EXAMPLES]]
     example = {"columns": columns, "data": rows}
     texts = {
@@ -67,8 +67,7 @@ def signature(bundle: Bundle) -> dict[str, str | None]:
     table may be joined already.
     """
     required = {spec.name for spec in bundle.request}
-    columns = {spec.name: spec for spec in (*bundle.entities, *bundle.pipeline.inputs)}
-    inputs = [_column(spec, required=name in required) for name, spec in columns.items()]
+    inputs = [_column(spec, required=name in required) for name, spec in _columns(bundle).items()]
     outputs = [_column(spec, required=False) for spec in bundle.entities]
     types = dict.fromkeys(bundle.output_names, "double")
     if bundle.classes:
@@ -81,6 +80,12 @@ def requirements(libraries: tuple[str, ...]) -> list[str]:
     """Return ``name==version`` of what serving needs, as far as it is installed here."""
     found = [environment.installed(library) for library in dict.fromkeys((*_SERVING, *libraries))]
     return sorted(f"{name}=={version}" for name, version in filter(None, found))
+
+
+def _columns(bundle: Bundle) -> dict[str, ColumnSpec]:
+    """Return every column that a row may have; a key may be listed as a feature and be of no use as one."""
+    specs = (*bundle.entities, *bundle.feature_keys, *bundle.pipeline.inputs)
+    return {spec.name: spec for spec in specs}
 
 
 def _column(spec: ColumnSpec, *, required: bool) -> dict[str, Any]:
