@@ -96,8 +96,13 @@ def joined_now(features: FeatureSet, keys: Columns, found: Found) -> Joined:
     return Joined(_table(columns), {view: np.array(rows) for view, rows in found.found.items()})
 
 
-def historical(features: FeatureSet, config: Config, *, application: str = "mmp") -> Lookup:
-    """Return the lookup in the offline store: as of each row's event timestamp, as of now without one."""
+def historical(
+    features: FeatureSet, config: Config, *, application: str = "mmp", as_of: datetime | None = None
+) -> Lookup:
+    """Return the lookup in the offline store, as of each row's event timestamp.
+
+    Rows without one get what held at `as_of`, by default now.
+    """
 
     def look_up(keys: Columns) -> Joined:
         is_dated = features.timestamp_column in keys
@@ -105,7 +110,7 @@ def historical(features: FeatureSet, config: Config, *, application: str = "mmp"
             _table({name: to_arrow(column) for name, column in keys.items()}),
             features,
             config.feature_store,
-            as_of=None if is_dated else datetime.now(UTC),
+            as_of=None if is_dated else as_of or datetime.now(UTC),
             query_timeout=config.query_timeout_s,
             application=application,
         )

@@ -18,8 +18,9 @@ from mmp.data.batches import blocks
 from mmp.data.buffers import no_rows
 from mmp.data.durable import replacing
 from mmp.data.sinks.work import Work
+from mmp.data.table import ColumnSpec
 from mmp.errors import DataError, Finding, SettingsError
-from mmp.modeling import threads
+from mmp.modeling import complete, threads
 from mmp.pipelines import record
 from mmp.pipelines.differences import require_columns, unread
 from mmp.pipelines.inputs import find_rows, open_rows
@@ -51,6 +52,7 @@ PART_ROWS = 1 << 18
 _MOST_BLOCK_ROWS = 1 << 16
 _LEAST_BLOCK_ROWS = 1 << 10
 _BLOCK_CELLS = 1 << 22
+_LINEAGE = (pa.field("run_id", pa.string()), pa.field("predicted_at", pa.timestamp("us", "UTC")))
 _WHAT_CHANGED = {
     "model": "the model",
     "input": "the input",
@@ -115,10 +117,21 @@ class _Job:
         return self.logged.bundle
 
     @property
+    def reads(self) -> tuple[ColumnSpec, ...]:
+        """What a row must have: all that the model reads, or what the feature store finds the rest by."""
+        bundle, names = self.bundle, self.rows.schema.names
+        if bundle.features is None or {spec.name for spec in bundle.stored} <= set(names):
+            return bundle.inputs
+        moment, asked = bundle.features.timestamp_column, [spec.name for spec in bundle.request]
+        if moment is None or moment in asked or moment not in names:
+            return bundle.request
+        return (*bundle.request, ColumnSpec(moment, "timestamp"))
+
+    @property
     def columns(self) -> list[str]:
         """The columns to read: what the model needs, and those of its keys that are there."""
         keys = [spec.name for spec in self.bundle.entities if spec.name in self.rows.schema.names]
-        return list(dict.fromkeys([*keys, *(spec.name for spec in self.bundle.inputs)]))
+        return list(dict.fromkeys([*keys, *(spec.name for spec in self.reads)]))
 
     @property
     def key(self) -> dict[str, Any]:
@@ -178,7 +191,7 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
     clock, steps, findings = _Clock(), Steps(watcher), record.Findings(tell)
     with steps("load") as note:
         logged = load_model(ref, config)
-        findings.add(logged.findings)
+        findings.add((*logged.findings, *logged.feature_changes()))
         note(f"{logged.run.name}, {logged.bundle.class_path}")
     target = find_output(config, output, logged.run.run_id)
     source = find_rows(logged, config, data, parameters)
@@ -194,7 +207,7 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
                 work.remove()
                 return _known(job, sink, clock)
             findings.add(_begin(job, work, sink, restart=restart))
-            scorer = _with_lineage(scorer, job, work)
+            scorer = _begun(scorer, job, datetime.fromisoformat(work.job["begun_at"]))
             with (
                 connect(config.mlflow) as store,
                 run(store, *_names(job), _tags(job), secrets=record.secrets(config)) as active,
@@ -217,21 +230,24 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
 
 def _scorer(job: _Job, findings: record.Findings) -> Scorer:
     """Return what predicts a block, or refuse a table that the model cannot be given."""
-    bundle, names = job.bundle, job.rows.schema.names
-    there = [name for name in job.columns if name in names]
-    first = next(job.rows.tables(there, 0), no_rows(job.rows.schema).select(there))
-    require_columns(bundle.inputs, first, names, where=job.rows.source)
-    known = {bundle.target.name, *job.columns}
-    findings.add(unread(names, known))
-    keys = {spec.name for spec in bundle.entities}
-    declared = [
-        pa.field(name, _plain(job.rows.schema.field(name).type)) if name in keys else first.schema.field(name)
-        for name in there
-    ]
-    schema = bundle.predict(no_rows(pa.schema(declared))).to_arrow().schema
+    bundle, declared = job.bundle, job.rows.schema
+    there = [name for name in job.columns if name in declared.names]
+    first = next(job.rows.tables(there, 0), no_rows(declared).select(there))
+    require_columns(job.reads, first, declared.names, where=job.rows.source)
+    findings.add(unread(declared.names, {bundle.target.name, *job.columns}))
+    keys = [spec.name for spec in bundle.entities if spec.name in declared.names]
+    types = {spec.name: pa.string() for spec in bundle.inputs}
+    types |= {name: _plain(declared.field(name).type) for name in keys}
     # a thread of ours for each core, and none of the library's own beside it: see docs/adr
     one = replace(bundle, model=replace(bundle.model, threads=1))
-    return Scorer(one, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")
+    schema = one.predict(no_rows(pa.schema(list(types.items())))).to_arrow().schema
+    if job.policy.lineage_columns:
+        if taken := {each.name for each in _LINEAGE} & set(schema.names):
+            raise SettingsError(
+                f"The output has a column '{min(taken)}' already.", hint="Set lineage_columns to false."
+            )
+        schema = pa.schema([*schema, *_LINEAGE])
+    return Scorer(one, job.reads, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
@@ -262,19 +278,30 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "something else" if not before else f"other things: {', '.join(changed)} changed"
 
 
-def _with_lineage(scorer: Scorer, job: _Job, work: Work) -> Scorer:
+def _begun(scorer: Scorer, job: _Job, begun_at: datetime) -> Scorer:
+    """Return the scorer of a batch that was begun at some moment, which holds until it ends."""
+    if job.reads != job.bundle.inputs:
+        scorer = replace(scorer, complete=_lookup(job, begun_at))
     if not job.policy.lineage_columns:
         return scorer
-    constants = {
-        "run_id": pa.scalar(job.logged.run.run_id),
-        "predicted_at": pa.scalar(datetime.fromisoformat(work.job["begun_at"]), pa.timestamp("us", "UTC")),
-    }
-    if taken := constants.keys() & set(scorer.schema.names):
-        raise SettingsError(
-            f"The output has a column '{min(taken)}' already.", hint="Set lineage_columns to false."
-        )
-    schema = pa.schema([*scorer.schema, *(pa.field(name, value.type) for name, value in constants.items())])
-    return replace(scorer, schema=schema, constants=constants)
+    values = (job.logged.run.run_id, begun_at)
+    return replace(
+        scorer,
+        constants={
+            each.name: pa.scalar(value, each.type) for each, value in zip(_LINEAGE, values, strict=True)
+        },
+    )
+
+
+def _lookup(job: _Job, begun_at: datetime) -> Callable[[pa.Table], pa.Table]:
+    features, logged = job.bundle.features, job.logged
+    assert features is not None
+    lookup = complete.historical(features, logged.config, application=logged.application, as_of=begun_at)
+
+    def completed(rows: pa.Table) -> pa.Table:
+        return complete.complete(job.bundle, rows, lookup, where=job.rows.source)
+
+    return completed
 
 
 def _parts(job: _Job, scorer: Scorer, work: Work, sink: Sink) -> Iterator[Part]:

@@ -12,6 +12,7 @@ from mmp.data import functions, sql
 from mmp.data.batches import open_files
 from mmp.data.durable import replacing, sha256
 from mmp.data.names import refuse_bad_names
+from mmp.data.table import ColumnSpec
 from mmp.data.template import Query, render
 from mmp.errors import SettingsError
 from mmp.pipelines.record import QUERY_FILE
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from mmp.data.batches import Batches
+    from mmp.modeling.bundle import Bundle
     from mmp.pipelines.model import LoggedModel
     from mmp.settings.config import Config
 
@@ -83,8 +85,9 @@ def open_rows(
         Whether to ask again where rows are kept already.
     """
     bundle = logged.bundle
+    inputs = (*bundle.inputs, *bundle.request, *_moments(bundle))
     if isinstance(found, str) and not found.startswith(PYTHON):
-        return open_files(found, bundle.inputs, bundle.entities, config.files.storage_options)
+        return open_files(found, inputs, bundle.entities, config.files.storage_options)
     rows, asked = folder / _ROWS, folder / _ASKED
     question = _question(found, config)
     kept = _read(asked)
@@ -94,9 +97,15 @@ def open_rows(
         kept = {"question": question, "sha256": digest}
         with replacing(asked) as beside:
             beside.write_text(json.dumps(kept), encoding="utf-8")
-    opened_rows = open_files(str(rows.absolute()), bundle.inputs, bundle.entities)
+    opened_rows = open_files(str(rows.absolute()), inputs, bundle.entities)
     source = found if isinstance(found, str) else found.source
     return replace(opened_rows, source=source, digest=kept["sha256"])  # type: ignore[type-var]
+
+
+def _moments(bundle: Bundle) -> list[ColumnSpec]:
+    """Return the column that says as of when the feature store is asked."""
+    moment = bundle.features.timestamp_column if bundle.features is not None else None
+    return [ColumnSpec(moment, "timestamp")] if moment else []
 
 
 def _question(found: str | Query, config: Config) -> Any:

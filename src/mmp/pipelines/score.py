@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from mmp.data.arrow import is_text
 from mmp.data.buffers import wrap
 from mmp.errors import DataError
 from mmp.modeling.columns import refused
 from mmp.modeling.values import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from mmp.data.batches import Block
+    from mmp.data.table import ColumnSpec
     from mmp.modeling.bundle import Bundle
 
 _TOLD = 3
@@ -72,20 +74,26 @@ class Scorer:
     ----------
     bundle : Bundle
         The model.
+    reads : sequence of ColumnSpec
+        What it needs of a row.
     schema : pyarrow.Schema
         Of the output: keys, predictions, and what `constants` adds.
     source : str
         What the rows are, for messages.
     rejects : bool
         Whether bad rows are left out; else they are an error.
+    complete : callable, optional
+        Adds what the feature store knows of rows.
     constants : mapping of str to object
         Columns that hold the same in every row.
     """
 
     bundle: Bundle
+    reads: Sequence[ColumnSpec]
     schema: pa.Schema
     source: str
     rejects: bool = False
+    complete: Callable[[pa.Table], pa.Table] | None = None
     constants: Mapping[str, pa.Scalar] | None = None
 
     def __call__(self, block: Block) -> Scored:
@@ -96,25 +104,34 @@ class Scorer:
         DataError
             Where a row is bad and bad rows are an error.
         """
-        rows = block.table
-        keys = [name for name in self.schema.names if name in rows.column_names]
-        if all(rows.schema.field(name).type == self.schema.field(name).type for name in keys):
-            try:
-                return Scored(block.first, rows.num_rows, self._predicted(rows))
-            except DataError as error:
-                if not rows.num_rows:
-                    raise
-                bad = self._bad(block)
-                if not bad:  # it is not about a row
-                    raise error from None
-        else:
-            bad = self._bad(block)
+        scored, error = self._tried(block)
+        if scored is not None:
+            return scored
+        bad = self._bad(block)
+        if not bad and error is not None:  # it is about no row
+            raise error
         if not self.rejects:
             raise _error(bad, self.source)
         return self._without(block, bad)
 
+    def _tried(self, block: Block) -> tuple[Scored | None, DataError | None]:
+        """Predict a block as if no row of it was bad; return what was refused where one is."""
+        rows = block.table
+        if self._bad_keys(rows):
+            return None, None
+        try:
+            return Scored(block.first, rows.num_rows, self._predicted(self._keyed(rows))), None
+        except DataError as error:
+            return None, error
+
+    def _integers(self, rows: pa.Table) -> list[str]:
+        """Return the keys that are integers in the output, and may be words in some rows."""
+        names = [each.name for each in self.schema if pa.types.is_integer(each.type)]
+        return [name for name in names if name in rows.column_names]
+
     def _predicted(self, rows: pa.Table) -> pa.Table:
-        table = self.bundle.predict(rows, where=self.source).to_arrow()
+        complete = rows if self.complete is None else self.complete(rows)
+        table = self.bundle.predict(complete, where=self.source).to_arrow()
         for name, value in (self.constants or {}).items():
             table = table.append_column(name, pa.repeat(value, rows.num_rows))
         return table.cast(self.schema)
@@ -126,17 +143,19 @@ class Scorer:
         return Scored(block.first, block.table.num_rows, self._predicted(self._keyed(rows)), tuple(bad))
 
     def _keyed(self, rows: pa.Table) -> pa.Table:
-        """Return rows whose keys have the types of the output."""
-        for position, name in enumerate(rows.column_names):
-            if name in self.schema.names and rows.schema.field(name).type != self.schema.field(name).type:
-                rows = rows.set_column(position, name, rows.column(name).cast(self.schema.field(name).type))
+        """Return rows without words for keys, as integers."""
+        for name in self._integers(rows):
+            if not is_text(rows.schema.field(name).type):
+                continue
+            position = rows.column_names.index(name)
+            rows = rows.set_column(position, name, rows.column(name).cast(self.schema.field(name).type))
         return rows
 
     def _bad(self, block: Block) -> list[Bad]:
         """Find the rows that cannot be predicted: by their cells, by their keys, and else by trying."""
         rows = block.table
         found: dict[int, tuple[str, str]] = {}
-        for column, positions, value, reason in refused(self.bundle.inputs, rows):
+        for column, positions, value, reason in refused(self.reads, rows):
             for row in positions.tolist():
                 found.setdefault(row, (column, f"{shown(value)} {reason}"))
         for row, (column, reason) in self._bad_keys(rows):
@@ -151,21 +170,20 @@ class Scorer:
 
     def _bad_keys(self, rows: pa.Table) -> list[tuple[int, tuple[str, str]]]:
         """Return the rows whose key is no integer as integers are written, where the output has such."""
-        found = []
-        for name in rows.column_names:
-            if name not in self.schema.names or rows.schema.field(name).type == self.schema.field(name).type:
-                continue
-            for row, word in enumerate(rows.column(name).to_pylist()):
-                if word is not None and not _is_plain_integer(word):
-                    found.append((row, (name, f"{shown(word)} is not written as an integer is")))
-        return found
+        return [
+            (row, (name, f"{shown(word)} is not written as an integer is"))
+            for name in self._integers(rows)
+            if is_text(rows.schema.field(name).type)
+            for row, word in enumerate(rows.column(name).to_pylist())
+            if word is not None and not _is_plain_integer(word)
+        ]
 
     def _refused_by_model(self, rows: pa.Table, positions: Any) -> dict[int, tuple[str, str]]:
         """Halve the rows until those are left alone that have no prediction."""
         if not rows.num_rows:
             return {}
         try:
-            self.bundle.predict(rows, where=self.source)
+            self._predicted(rows)
         except DataError as error:
             if rows.num_rows == 1:
                 return {int(positions[0]): ("", error.message)}
