@@ -180,20 +180,18 @@ class Load:
 
     def _ask(self):
         connection = None
-        while not self.stopped.is_set():
+        while not self.stopped.is_set() and len(self.wrong) < 1000:
             connection = connection or http.client.HTTPConnection("127.0.0.1", self.running.port, timeout=30)
             try:
                 connection.request("POST", self.path, self.body, {"Content-Type": "application/json"})
                 answer = connection.getresponse()
-                body = answer.read()
+                self.answers.append((answer.status, answer.read()))
+                is_over = answer.headers.get("Connection") == "close"
             except (OSError, http.client.HTTPException) as error:
                 self.wrong.append(repr(error))
+                is_over = True
+            if is_over:
                 connection.close()
                 connection = None
-                if len(self.wrong) > 1000:
-                    return
-                continue
-            self.answers.append((answer.status, body))
-            if answer.headers.get("Connection") == "close":
-                connection.close()
-                connection = None
+        if connection is not None:
+            connection.close()

@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import socket
+import ssl
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -79,9 +80,10 @@ def run(settings: Serving, model: Model) -> int:
     """
     sockets = [_bind(settings.host, port) for port in _ports(settings)]
     telemetry = Telemetry(ROUTES, n_workers=settings.workers)
-    scheme = "https" if settings.tls else "http"
-    host, port = sockets[0].getsockname()[:2]
-    gate.complain(f"serving on {scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+    admin_port = sockets[-1].getsockname()[1] if settings.admin_port is not None else None
+    settings = settings.model_copy(update={"admin_port": admin_port})
+    for what, listener in zip(("serving on", "admin on"), sockets, strict=False):
+        gate.complain(f"{what} {_url(listener, settings)}")
     if settings.workers == 1:
         return _work(settings, model, telemetry, sockets)
     return crew.keep(settings.workers, lambda place: _work(settings, model, telemetry.worker(place), sockets))
@@ -218,7 +220,10 @@ def check(settings: Serving, *, insecure: bool) -> None:
     SettingsError
         Naming the key.
     """
+    if "enabled" in settings.model_fields_set and not settings.enabled:
+        raise SettingsError("serving.enabled is false.", hint="Set it to true, or leave it out.")
     auth.authoriser(settings.auth)
+    _check_tls(settings)
     if settings.host not in _LOOPBACK and not settings.auth.enabled and not insecure:
         raise SettingsError(
             f"{settings.host} can be reached from other machines, and nobody is asked for credentials.",
@@ -237,6 +242,25 @@ def check(settings: Serving, *, insecure: bool) -> None:
         raise SettingsError(
             "This system cannot fork, and so serves with one worker.", hint="Set serving.workers to 1."
         )
+
+
+def _url(listener: socket.socket, settings: Serving) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"{'https' if settings.tls else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _check_tls(settings: Serving) -> None:
+    if settings.tls is None:
+        return
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+            settings.tls.cert, settings.tls.key
+        )
+    except OSError as error:  # those of the files, and those of what is in them
+        raise SettingsError(
+            f"serving.tls: {settings.tls.cert} and {settings.tls.key} cannot be used: {error}.",
+            hint="Name a certificate and its key, both in PEM.",
+        ) from error
 
 
 def _ports(settings: Serving) -> list[int]:
