@@ -9,6 +9,7 @@ A second run changes nothing. Only `reset` and `up --reset` remove data.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -64,13 +65,18 @@ def main() -> int:
 
     given = _parser().parse_args()
     try:
-        return verbs.run(FOLDER, given)
+        code = verbs.run(FOLDER, given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has read enough; the end of Python must not complain of that
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Failure as failure:
         print(f"bootstrap.py: {failure}", file=sys.stderr)
         return failure.code
     except KeyboardInterrupt:
         print("bootstrap.py: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+    return code
 
 
 if __name__ == "__main__":

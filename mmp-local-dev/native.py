@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -145,6 +146,10 @@ def main() -> int:
     given = _parser().parse_args()
     try:
         _VERBS[given.verb](given)
+        sys.stdout.flush()
+    except BrokenPipeError:  # who reads has read enough; the end of Python must not complain of that
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except Failure as failure:
         print(f"native.py: {failure}", file=sys.stderr)
         return failure.code

@@ -61,7 +61,7 @@ def ask(home: Home) -> Answer:
     return Answer(version)
 
 
-def get(home: Home, path: str, patience_s: float = 5) -> str:
+def get(home: Home, path: str, patience_s: float = 8) -> str:
     """Return what the server answers to a GET."""
     return _send(home, "GET", path, None, patience_s)
 

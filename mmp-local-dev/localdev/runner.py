@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from localdev import binaries, mlflow, ports, postgresql, processes, redis, settings
 from localdev.failure import Failure
+from localdev.program import command
 from localdev.services import SERVICES, Service
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _up(home: Home, service: Service, *, install: bool) -> Status:
         _stop(home, service)
     if status.note and status.state == "stopped":
         raise Failure(
-            status.note, f"Stop it, or move our ports: the same with --port-offset {_free_offset()}."
+            status.note, f"Stop it, or move our ports: add --port-offset {_free_offset()} to the command."
         )
     if not home.is_local(service):
         raise Failure(f"{service.name} is to be at {status.host}:{status.port}, and nothing answers there")
@@ -136,9 +137,14 @@ def _problem(home: Home, service: Service) -> str | None:
     if problem and "refuses POSTGRES" in problem:
         raise Failure(
             f"PostgreSQL runs, but {problem}, which was changed since the database was made",
-            "Put the old password back, or give the database the new one: up --set-passwords.",
+            f"Put the old one back, or give the database the new one: {_renewal(home)}",
         )
     return problem
+
+
+def _renewal(home: Home) -> str:
+    place = "" if home.folder == settings.FOLDER else f" --home {home.folder}"
+    return command(f"up --set-passwords{place}", "native.py")
 
 
 def _free_offset() -> int:

@@ -160,11 +160,16 @@ def _ended(row: Row, future: Future[Found], begun: float, system: System) -> Fou
     wait([future], max(0.0, begun + row.time_limit_s - time.monotonic()))
     found = future.result() if future.done() else _late(row)
     if found.status == "fail" and row.service and system.infra is not None:
-        local = (
-            f"On this machine `mmp dev up` starts it, `mmp dev logs {row.service}` shows what it says."
-        )
-        return Found(found.found, "fail", f"{local} Else: {found.action}", found.exit_code)
+        return Found(found.found, "fail", _locally(row, found, system.infra), found.exit_code)
     return found
+
+
+def _locally(row: Row, found: Found, infra: Path) -> str:
+    """Return what to do where the local infrastructure is in use: start it, or look at what it was given."""
+    if "answer" in found.found:
+        start = f"On this machine `mmp dev up` starts it, `mmp dev logs {row.service}` shows what it says."
+        return f"{start} Else: {found.action}"
+    return f"{found.action} On this machine the values come from {infra / '.env'}."
 
 
 def _late(row: Row) -> Found:
