@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mmp.data.arrow import normalise
 from mmp.data.buffers import valid
-from mmp.errors import Finding
+from mmp.errors import Finding, SettingsError
 from mmp.features import joined as policy
 from mmp.features import offline, registry
 from mmp.features.joined import Joined
@@ -54,11 +54,17 @@ def feature_set(recipe: Recipe, config: Config) -> FeatureSet | None:
     Raises
     ------
     MmpError
-        The store does not answer, or does not know what is asked for.
+        The store does not answer, does not know what is asked for, or would add the target.
     """
     if recipe.data.fetcher.type == "pass_through":
         return None
     features = registry.resolve(recipe.data.fetcher, config.feature_store)
+    target = recipe.data.data_interface.target_column
+    if target in features.names:
+        raise SettingsError(
+            f"The target {target!r} is one of the features that data.fetcher adds.",
+            hint="Leave it out there; a target stands in the source.",
+        )
     return replace(features, timestamp_column=recipe.data.event_timestamp)
 
 
