@@ -207,7 +207,9 @@ def test_a_run_is_never_created_twice(rest):
         assert create(rest(url)).run_id == "a" * 32
     assert len(server.seen) == 2, "a busy server has not done it"
     for unsure in ((500, b"oops"), (502, b"gateway"), (None, b"")):
-        refused = pytest.raises(TrackingError, match="does not answer")
+        refused = pytest.raises(
+            TrackingError, match=f"fails: it answers {unsure[0]}" if unsure[0] else "does not answer"
+        )
         with scripted(unsure, (200, CREATED)) as (server, url), refused:
             create(rest(url))
         assert len(server.seen) == 1

@@ -208,6 +208,11 @@ class Server:
         )
 
     def _unreachable(self, cause: Exception) -> TrackingError:
+        if isinstance(cause, TrackingError):
+            return TrackingError(
+                f"The tracking server {self.url} fails: {_cause(cause)}.",
+                hint="Its log says why; a full disk is one reason.",
+            )
         return TrackingError(
             f"The tracking server {self.url} does not answer: {_cause(cause)}.",
             hint="Start it, or check mlflow.tracking_uri; mlflow.timeout_s bounds the waiting.",
