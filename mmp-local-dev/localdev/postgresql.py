@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
 import signal
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from localdev import binaries, processes
 from localdev.answer import Answer
 from localdev.failure import Failure
 from localdev.services import SERVICES, version_of
-from localdev.settings import FOLDER, Home, remember, remembered
+from localdev.settings import FOLDER, Home, discard, remember, remembered
 
 if TYPE_CHECKING:
     from pwd import struct_passwd
@@ -67,9 +66,13 @@ def _major(data: Path) -> int | None:
 def _create(home: Home, programs: Path, user: struct_passwd | None) -> None:
     """Make the cluster beside its place, so that one which was interrupted is never taken for whole."""
     data = folder(home)
+    if data.exists():
+        raise Failure(
+            f"{data} is there, and is no database: it has no PG_VERSION", "Restore it, or run reset."
+        )
     new = data.with_name("postgresql.new")
-    if new.exists():
-        shutil.rmtree(new)
+    processes.stop(processes.marked(home, SERVICE.name), STOP[1:])  # an initdb that lost its parent
+    discard(new)
     if data.parent != home.data:
         data.parent.mkdir(parents=True, exist_ok=True, mode=0o711)
     new.mkdir(mode=0o700)
@@ -252,7 +255,6 @@ def remove(home: Home) -> None:
     """Delete the cluster."""
     data = folder(home)
     for place in (data, data.with_name("postgresql.new")):
-        if place.exists():
-            shutil.rmtree(place)
+        discard(place)
     if data.parent.parent == _ELSEWHERE and data.parent.exists():
         data.parent.rmdir()

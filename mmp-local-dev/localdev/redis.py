@@ -11,7 +11,7 @@ from localdev import binaries, processes
 from localdev.answer import Answer
 from localdev.failure import Failure
 from localdev.services import SERVICES, version_of
-from localdev.settings import Home, write_private
+from localdev.settings import Home, discard, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -128,5 +128,4 @@ def restore(home: Home, source: Path) -> None:
 
 def remove(home: Home) -> None:
     """Delete all data."""
-    if folder(home).exists():
-        shutil.rmtree(folder(home))
+    discard(folder(home))

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -149,6 +150,16 @@ def write_private(path: Path, text: str) -> None:
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(text)
     new.replace(path)
+
+
+def discard(place: Path) -> None:
+    """Delete a folder; where that is cut off, nothing is left that looks whole."""
+    gone = place.with_name(f"{place.name}.gone")
+    if gone.exists():
+        shutil.rmtree(gone)
+    if place.exists():
+        place.rename(gone)
+        shutil.rmtree(gone)
 
 
 def prepare(folder: Path, offset: int | None = None) -> Home:

@@ -367,6 +367,24 @@ def test_notes_of_before_a_reboot_mislead_nobody(small):
     assert {one["state"] for one in small.status().values()} == {"stopped"}
 
 
+def test_a_start_and_a_reset_that_were_cut_off_are_made_good(small):
+    first = small.start("up", "--only", "postgres")
+    new = small.folder / "data" / "postgresql.new" / "base"
+    while not new.exists():
+        assert first.poll() is None
+    first.kill()  # initdb goes on alone
+    first.communicate()
+    small.native("up", "--only", "postgres")
+    small.native("down")
+    # only a reset deletes data, however little is left of them
+    (small.folder / "data" / "postgresql" / "PG_VERSION").unlink()
+    assert "no PG_VERSION" in small.native("up", "--only", "postgres", code=1)
+    small.native("reset", "--yes")
+    small.native("up", "--only", "postgres")
+    with small.postgres() as server:
+        assert server.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_two_starts_at_once_make_one_server(small):
     both = [small.start("up", "--only", "redis") for _ in range(2)]
     said = [one.communicate(timeout=60) for one in both]
