@@ -14,11 +14,14 @@ from mmp.lookup import did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from pyarrow.fs import FileInfo, FileSystem
 
 TIMEOUT_S = 10
 _ATTEMPTS = 2
+_COPIED_BYTES = 8 << 20
 _HINT = (
     "Check the bucket and its region, the network, and the credentials: those of "
     "data_source.config.storage_options, else of the environment."
@@ -75,6 +78,65 @@ def find(uri: str, options: Mapping[str, Any]) -> list[StoredFile]:
     if not files:
         raise SourceError(f"{uri} has no file that ends in {LISTED}.")
     return files
+
+
+class Bucket:
+    """A place in a bucket that is written.
+
+    Parameters
+    ----------
+    uri : str
+        ``s3://bucket/key`` or ``gs://bucket/key``.
+    options : Mapping
+        As `find` takes them.
+
+    Raises
+    ------
+    SettingsError
+        An option has no meaning here.
+    """
+
+    def __init__(self, uri: str, options: Mapping[str, Any]) -> None:
+        scheme, _, path = uri.partition("://")
+        connect, names = _FILESYSTEMS[scheme]
+        self._uri, self._path = uri, path.rstrip("/")
+        self._arguments = _arguments(options, names, scheme)
+        with self._failures():
+            self._filesystem = connect(self._arguments)
+
+    def exists(self) -> bool:
+        """Tell whether there is an object, or one below it."""
+        from pyarrow.fs import FileType
+
+        with self._failures():
+            return bool(self._filesystem.get_file_info(self._path).type != FileType.NotFound)
+
+    def read(self, suffix: str) -> bytes:
+        """Return a small object whose key goes on after this one, nothing where there is none."""
+        with self._failures():
+            try:
+                with self._filesystem.open_input_stream(self._path + suffix) as stream:
+                    return bytes(stream.read())
+            except FileNotFoundError:
+                return b""
+
+    def put(self, file: Path, suffix: str = "") -> None:
+        """Copy a file there; the object appears when it is whole."""
+        with (
+            self._failures(),
+            file.open("rb") as content,
+            self._filesystem.open_output_stream(self._path + suffix) as stream,
+        ):
+            while block := content.read(_COPIED_BYTES):
+                stream.write(block)
+
+    def clear(self) -> None:
+        """Remove what is below it."""
+        with self._failures():
+            self._filesystem.delete_dir_contents(self._path, missing_dir_ok=True)
+
+    def _failures(self) -> AbstractContextManager[None]:
+        return _failures(self._uri, self._arguments, "read or written")
 
 
 def _found(filesystem: FileSystem, path: str) -> list[FileInfo] | None:
@@ -148,11 +210,11 @@ def _arguments(options: Mapping[str, Any], names: Mapping[str, str], scheme: str
 
 
 @contextmanager
-def _failures(uri: str, arguments: Mapping[str, Any]) -> Iterator[None]:
+def _failures(uri: str, arguments: Mapping[str, Any], done: str = "read") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, TypeError) as error:
         reason = str(error).rstrip(".")
         for secret in filter(None, map(arguments.get, _SECRET)):
             reason = reason.replace(str(secret), "***")
-        raise SourceError(f"{uri} cannot be read: {reason}.", hint=_HINT) from None
+        raise SourceError(f"{uri} cannot be {done}: {reason}.", hint=_HINT) from None

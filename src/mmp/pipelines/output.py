@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mmp.data.sinks.files import FilesWriter
 from mmp.data.sinks.formats import FORMATS, SUFFIXES
-from mmp.data.sinks.places import LocalPlace
+from mmp.data.sinks.places import BucketPlace, LocalPlace, elsewhere
 from mmp.data.sinks.work import Part
 from mmp.errors import SettingsError
 from mmp.settings.adapters import FilesTarget
+from mmp.settings.sources import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from mmp.settings.config import Config
 
 _NAME = "predictions_{run_id}"
-_ELSEWHERE = Path(".mmp/batch")
 
 
 class Sink(Protocol):
@@ -134,8 +133,9 @@ class DatabaseOutput:
     @property
     def work(self) -> Path:
         """A folder of the working directory."""
-        where = f"{self.table.connection_uri.get_secret_value()} {self.table.table}"
-        return _ELSEWHERE / f"{self.table.table}-{hashlib.sha256(where.encode()).hexdigest()[:8]}"
+        return elsewhere(
+            self.table.table, f"{self.table.connection_uri.get_secret_value()} {self.table.table}"
+        )
 
     @property
     def identity(self) -> dict[str, Any]:
@@ -208,9 +208,11 @@ def find_output(config: Config, asked: str | None, run_id: str) -> FilesOutput |
         There is no output, or its name says no format.
     """
     target = config.output.inference
+    options = target.config.storage_options if isinstance(target, FilesTarget) else {}
+    options = options or config.files.storage_options
     if asked is not None:
         usual = target.config.file_format if isinstance(target, FilesTarget) else "parquet"
-        return _path(asked.replace("{run_id}", run_id), usual)
+        return _path(asked.replace("{run_id}", run_id), usual, options)
     if not target.enabled:
         raise SettingsError(
             "The config says output.inference.enabled: false.", hint="Name an output by -o, or enable it."
@@ -219,14 +221,20 @@ def find_output(config: Config, asked: str | None, run_id: str) -> FilesOutput |
         return DatabaseOutput(target.config, f"mmp batch {run_id[:8]}")
     name = (target.config.file_name or _NAME).replace("{run_id}", run_id)
     suffix = FORMATS[target.config.file_format].suffix
-    return _path(f"{target.config.base_path.rstrip('/')}/{name}{suffix}", target.config.file_format)
+    path = f"{target.config.base_path.rstrip('/')}/{name}{suffix}"
+    return _path(path, target.config.file_format, options)
 
 
-def _path(path: str, usual: str) -> FilesOutput:
+def _path(path: str, usual: str, options: Mapping[str, Any]) -> FilesOutput:
     suffix = Path(path).suffix.lower()
     if suffix and suffix not in SUFFIXES:
         raise SettingsError(
             f"Predictions cannot be written to {path}: its name ends in none of {', '.join(SUFFIXES)}.",
             hint="Choose one of them, or a name without suffix for a directory of parts.",
         )
-    return FilesOutput(LocalPlace(Path(path), is_directory=not suffix), SUFFIXES.get(suffix, usual))
+    place: Place
+    if path.startswith(BUCKETS):
+        place = BucketPlace(path, is_directory=not suffix, options=options)
+    else:
+        place = LocalPlace(Path(path), is_directory=not suffix)
+    return FilesOutput(place, SUFFIXES.get(suffix, usual))
