@@ -460,6 +460,17 @@ def test_parity_holds_and_finds_what_differs(own, mmp, trained):
     assert "rating" in text.out
 
 
+def test_parity_of_views_without_rows(own, mmp):
+    path = own / DATA / "products.parquet"
+    pq.write_table(pq.read_table(path).slice(0, 0), path)
+    refused = mmp("features", "parity", "-c", CONFIG, "--json")
+    assert (refused.code, refused.error["message"]) == (
+        5, "The feature view 'products' has no row in its source.",
+    )  # fmt: skip
+    refused = mmp("features", "parity", "-c", CONFIG, "--view", "product", "--json")
+    assert (refused.code, refused.error["hint"]) == (2, "did you mean 'products'?")
+
+
 def test_a_command_ends_without_a_word_of_duckdb(shop, trained):
     outcome = call("features", "parity", "-c", CONFIG, "--rows", 5, "-q", cwd=shop)
     assert (outcome.code, outcome.err) == (0, "")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 
-from mmp.data.buffers import one_chunk
+from mmp.data.buffers import one_chunk, wrap
 from mmp.data.sql.workspace import identifier
+from mmp.errors import FeatureStoreError
 from mmp.features.sources import history, workspace
 
 if TYPE_CHECKING:
@@ -40,7 +42,7 @@ def sample(
     Raises
     ------
     FeatureStoreError
-        The offline store does not answer, or fails on the way.
+        The offline store does not answer, fails on the way, or has no entity.
     """
     columns: dict[str, pa.Array] = {}
     with workspace(store, timeout_s=query_timeout, application="mmp features parity") as space:
@@ -51,6 +53,11 @@ def sample(
         space.seal()
         for past in pasts:
             found = space.read(_statement(past, n_rows, seed))
+            if not len(found):
+                raise FeatureStoreError(
+                    f"The feature view '{past.view.name}' has no row in its source.",
+                    hint="Fill it, or name other views with --view.",
+                )
             names = [key.column for key in past.view.keys if key.column not in columns]
             for name in names:
                 columns[name] = _repeated(found.column(name), n_rows)
@@ -77,4 +84,4 @@ def _statement(past: History, n_rows: int, seed: int) -> str:
 
 def _repeated(column: pa.ChunkedArray, n_rows: int) -> pa.Array:
     found = one_chunk(column)
-    return found.take(pa.array([place % len(found) for place in range(n_rows)])) if len(found) else found
+    return found.take(wrap(np.arange(n_rows) % len(found), pa.int64()))
