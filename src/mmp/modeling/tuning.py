@@ -74,7 +74,7 @@ class Search:
     seed : int
         With the number of a trial it decides what is drawn at random.
     n_trials : int
-        Trials of the study, whichever process runs them.
+        Trials of the study, whichever process runs them; each further process may add one to them.
     timeout_s : float or None
         Seconds after which no new trial begins.
     n_jobs : int
@@ -333,13 +333,13 @@ class _Runner:
     def __call__(self, trial: OptunaTrial) -> float:
         import optuna
 
+        self._go_on()
         trial.set_user_attr(_PROCESS, _process())
         names = trial.user_attrs.get(_START, self.search.space)
         values = {name: _draw(trial, name, self.search.space[name]) for name in names}
 
         def report(step: int, score: float) -> None:
-            if self.is_over:
-                raise Pruned
+            self._go_on()
             if self.search.pruning and np.isfinite(score):
                 trial.report(score, step)
                 if trial.should_prune():
@@ -352,6 +352,14 @@ class _Runner:
         except MmpError as error:
             trial.set_user_attr(_ERROR, error.message)
             raise
+
+    def _go_on(self) -> None:
+        if self.is_over:
+            raise _OverError
+
+
+class _OverError(Exception):
+    """Who asked for trials has gone; the ones that are under way count for nothing."""
 
 
 def _draw(trial: OptunaTrial, name: str, space: Space) -> Any:

@@ -52,6 +52,7 @@ _STEPS = "preprocessor."
 _REPORTS = (25, 50, 75)  # percent of the rounds after which a trial may be pruned
 _METRICS = {"eval_metric", "metric", "custom_metric"}
 _LOSSES = {"objective", "loss_function", "loss", "scale_pos_weight", *_METRICS}
+_FLAT = str.maketrans("[", ".", "]")
 _STATUS: Mapping[str, Status] = {"complete": "FINISHED", "pruned": "KILLED", "failed": "FAILED"}
 
 
@@ -351,7 +352,8 @@ def _log_trial(active: ActiveRun, trial: Trial, wanted: Search) -> None:
         _STATUS[trial.state],
         tags={KIND: TRIAL, "mmp.trial": str(trial.number), "mmp.trial.state": trial.state}
         | ({ERROR: trial.error} if trial.error else {}),
-        params=trial.params,
+        # MLflow takes no brackets
+        params={name.translate(_FLAT): value for name, value in trial.params.items()},
         metrics={} if trial.score is None else {wanted.metric: trial.score},
         span_ms=(trial.began_ms, trial.ended_ms),
     )
