@@ -41,6 +41,7 @@ def folder(tmp_path_factory, home):
     (folder / CONFIG).write_text(text.replace("online_store: {type: sqlite, path: data/online.db}", REDIS))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         for name in ("REDIS_PORT", "REDIS_PASSWORD"):
             patch.setenv(name, home.values[name])
         small_shop.fill()

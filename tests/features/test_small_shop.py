@@ -49,6 +49,7 @@ def trained(pristine):
     """What the recipe as it is trains."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(pristine)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         return train(load_recipe(RECIPE), load_config(CONFIG))
 
 
@@ -215,6 +216,16 @@ def test_both_stores_give_the_same_bits(bundle, shop):
     expected = bundle.output(offline)
     assert bundle.output(live).tobytes() == expected.tobytes()
     assert bundle.output(records).tobytes() == expected.tobytes()
+
+
+def test_many_rows_are_as_many_few(bundle, shop):
+    """The time budget is that of a request: more rows are read in several, as of one moment."""
+    rows = requests()
+    many = pa.concat_tables([rows] * 4)
+    with now(bundle.features, load_config(CONFIG).value) as lookup:
+        once = bundle.output(complete(bundle, rows, lookup))
+        assert bundle.output(complete(bundle, many, lookup)).tolist() == np.tile(once, (4, 1)).tolist()
+        assert complete(bundle, rows.slice(0, 0), lookup).num_rows == 0
 
 
 def test_cells_are_completed_as_tables_are(bundle, shop):

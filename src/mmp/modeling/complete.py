@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from mmp.data.table import ColumnSpec
 from mmp.errors import DataError
 from mmp.features import offline, repository
 from mmp.features.joined import Joined, settle, unknown_entity
-from mmp.features.online import OnlineReader
+from mmp.features.online import Found, OnlineReader
 from mmp.modeling.columns import Column, coerce, column_of
 from mmp.modeling.values import Value, coerce_value
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from mmp.errors import UnknownEntityError
-    from mmp.features.online import Found
     from mmp.features.references import FeatureSet
     from mmp.modeling.bundle import Bundle, Source
     from mmp.modeling.columns import Columns
@@ -36,6 +36,7 @@ _TYPES = {"integer": pa.int64(), "float": pa.float64(), "boolean": pa.bool_(), "
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECONDS = 1_000_000
+_ROWS_A_READ = 500
 
 
 @contextmanager
@@ -55,11 +56,23 @@ def now(features: FeatureSet, config: Config) -> Iterator[Lookup]:
 
 
 def online(reader: OnlineReader) -> Lookup:
-    """Return the lookup of what holds now, by a reader that is open."""
+    """Return the lookup of what holds now, by a reader that is open.
+
+    Its time budget is that of a request, and of so many rows at a time.
+    """
 
     def look_up(keys: Columns) -> Joined:
         cells = {name: keys[name].to_list() for name in reader.features.key_columns}
-        return joined_now(reader.features, keys, read_now(reader, cells))
+        moment, n_rows = time.time(), max(map(len, cells.values()))
+        parts = [
+            read_now(
+                reader,
+                {name: column[place : place + _ROWS_A_READ] for name, column in cells.items()},
+                now=moment,
+            )
+            for place in range(0, max(n_rows, 1), _ROWS_A_READ)
+        ]
+        return joined_now(reader.features, keys, _together(parts))
 
     return look_up
 
@@ -93,7 +106,7 @@ def joined_now(features: FeatureSet, keys: Columns, found: Found) -> Joined:
     cells = cells_of(features, found)
     columns = {name: to_arrow(keys[name]) for name in features.key_columns}
     columns |= {each.name: to_arrow(column_of(each.kind, cells[each.name])) for each in features.features}
-    return Joined(_table(columns), {view: np.array(rows) for view, rows in found.found.items()})
+    return Joined(_table(columns), {view: np.array(rows, np.bool_) for view, rows in found.found.items()})
 
 
 def historical(
@@ -233,6 +246,24 @@ def _cells(column: Column) -> list[Any]:
         None if moment is None else _EPOCH + timedelta(microseconds=int(moment))
         for moment in column.to_list()
     ]
+
+
+def _together(parts: Sequence[Found]) -> Found:
+    """Return what was read of rows that follow on each other as one."""
+    whole = Found()
+    for part in parts:
+        for rows, more in (
+            (whole.values, part.values),
+            (whole.found, part.found),
+            (whole.event_times, part.event_times),
+        ):
+            _extend(rows, more)
+    return whole
+
+
+def _extend(rows: dict[str, list[Any]], more: Mapping[str, list[Any]]) -> None:
+    for name, cells in more.items():
+        rows.setdefault(name, []).extend(cells)
 
 
 def _in_seconds(cells: Sequence[Value]) -> list[int | None]:
