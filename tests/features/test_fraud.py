@@ -56,6 +56,16 @@ def test_learns_little_without(world_here, mmp):
     assert without.json["metrics"]["test"]["roc_auc"] < 0.75
 
 
+def test_registers_and_lists_the_world(world_here, mmp):
+    applied = mmp("features", "apply", "-c", CONFIG, "--repo", "mmp-local-dev/feast", "--json")
+    listed = mmp("features", "list", "-c", CONFIG, "--json").json["views"]
+    assert applied.json["views"] == [each["view"]["name"] for each in listed]
+    assert sum(len(each["view"]["features"]) for each in listed) == 41
+    # it was registered as it is, so the online store still has it
+    assert all(each["materialized_until"] for each in listed)
+    assert mmp("features", "parity", "-c", CONFIG, "--rows", 100).code == 0
+
+
 def test_takes_days_as_parameters(world_here, mmp):
     recipe = "recipes/models/classification/fraud_lightgbm.yaml"
     whole = mmp("plan", "-c", CONFIG, "-r", recipe, "--json").json
