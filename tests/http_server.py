@@ -21,9 +21,22 @@ mlflow: {tracking_uri: ./mlruns, registered_model_name: people}
 """
 
 
-def train_in(folder, name, class_path, values, *, table="table.csv"):
-    """Train in a project and return the run's id."""
-    text = recipe(name, "classification", class_path, table, "label", entities=[f"'{KEY}'"], values=values)
+ENCODED = "preprocessor: {steps: [{type: datetime_features}, {type: one_hot_encoder}]}"
+MODELS = {
+    # on the event loop, without its library
+    "walked": ("xgboost.XGBClassifier", {"n_estimators": 10, "max_depth": 3}, (ENCODED,)),
+    # on threads, several rows at a time
+    "threaded": ("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 20, "max_depth": 4}, ()),
+}
+
+
+def train_in(folder, name, model="walked", *, table="table.csv"):
+    """Train one of `MODELS` in a project and return the run's id."""
+    class_path, values, lines = MODELS[model]
+    text = recipe(
+        name, "classification", class_path, table, "label",
+        entities=[f"'{KEY}'"], values=values, lines=lines,
+    )  # fmt: skip
     (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
     done = call("train", "-r", f"{name}.yaml", "--json", "-q", cwd=folder, env=QUIET)
     assert done.code == 0, done.err

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.http_server import CONFIG, serving, train_in
+from tests.http_server import CONFIG, MODELS, serving, train_in
 from tests.tables import write_mixed
-
-MODELS = {
-    "walked": ("xgboost.XGBClassifier", {"n_estimators": 10, "max_depth": 3}),
-    "threaded": ("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 20, "max_depth": 4}),
-}
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +20,7 @@ def project(tmp_path_factory):
 @pytest.fixture(scope="session")
 def run_ids(project):
     """The runs by the model's name."""
-    return {name: train_in(project, name, *model) for name, model in MODELS.items()}
+    return {name: train_in(project, name, name) for name in MODELS}
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 
 import pytest
-from tests.commands import call, finish, start
+from tests.commands import call
 from tests.http_server import CONFIG, QUIET, Load, serving, train_in
 from tests.tables import write_mixed
 
@@ -89,7 +89,8 @@ def test_workers_serve_together_and_one_that_dies_is_replaced(project, run_ids):
         answered = sum(code == 200 for code, _ in load.answers)
         text = running.get("/metrics").body.decode()
         counted = next(line for line in text.splitlines() if 'route="/predict",status="200"' in line)
-        assert answered <= int(counted.rsplit(" ", 1)[1]) <= answered + 8
+        # the dead one may have answered what it had not counted yet, and counted what nobody read
+        assert abs(int(counted.rsplit(" ", 1)[1]) - answered) <= 8
         assert "mmp_workers 3" in text
         assert running.stop() == 0
 
@@ -175,20 +176,31 @@ def test_insecure_binds_everywhere(project, run_ids):
         assert running.get("/ready").status == 200
 
 
-def test_a_damaged_model_is_not_served(project, run_ids, tmp_path):
-    folder = tmp_path / "project"
-    shutil.copytree(project, folder)
-    (file,) = folder.glob(f"mlruns/artifacts/*/{run_ids['walked']}/artifacts/model/estimator/trees.npz")
+@pytest.fixture
+def fresh(tmp_path):
+    """A project of its own: a copy keeps its models where the original has them."""
+    write_mixed(tmp_path / "table.csv")
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "local.yaml").write_text(CONFIG)
+    return tmp_path
+
+
+def damage(folder, run_id):
+    """Flip a bit in the middle of a model's trees."""
+    (file,) = folder.glob(f"mlruns/artifacts/*/{run_id}/artifacts/model/estimator/trees.npz")
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    outcome = finish(start("serve-api", "--port", 0, "--run-id", run_ids["walked"], cwd=folder, env=QUIET))
-    assert outcome.code == 6
-    assert "Traceback" not in outcome.err
-    outcome = call(
-        "serve-api", "--port", 0, "--run-id", run_ids["walked"], "--workers", 2, cwd=folder, env=QUIET
-    )
-    assert outcome.code == 6
+
+
+def test_a_damaged_model_is_not_served(fresh):
+    run_id = train_in(fresh, "small")
+    damage(fresh, run_id)
+    for workers in (1, 2):
+        words = ("--port", 0, "--run-id", run_id, "--workers", workers)
+        outcome = call("serve-api", *words, cwd=fresh, env=QUIET)
+        assert outcome.code == 6
+        assert "Traceback" not in outcome.err
 
 
 def point(folder, alias, run_id):
@@ -236,8 +248,7 @@ def test_a_successor_that_clients_would_not_understand_is_refused(copy, run_ids)
     write_mixed(copy / "other.csv", seed=9)
     text = (copy / "other.csv").read_text(encoding="utf-8").replace("income [€]", "wealth [€]")
     (copy / "other.csv").write_text(text, encoding="utf-8")
-    values = {"n_estimators": 5, "max_depth": 2}
-    other = train_in(copy, "other", "xgboost.XGBClassifier", values, table="other.csv")
+    other = train_in(copy, "other", table="other.csv")
     point(copy, "champion", run_ids["walked"])
     with serving(copy, config=FOLLOW) as running:
         point(copy, "champion", other)
@@ -248,14 +259,14 @@ def test_a_successor_that_clients_would_not_understand_is_refused(copy, run_ids)
         running.wait_until(lambda: running.get("/ready").json["run_id"] == run_ids["threaded"])
 
 
-def test_a_successor_that_is_damaged_is_refused(copy, run_ids):
-    point(copy, "champion", run_ids["walked"])
-    (file,) = copy.glob(f"mlruns/artifacts/*/{run_ids['threaded']}/artifacts/model/estimator/*.skops")
-    file.write_bytes(file.read_bytes()[:-10])
-    with serving(copy, config=FOLLOW) as running:
-        point(copy, "champion", run_ids["threaded"])
+def test_a_successor_that_is_damaged_is_refused(fresh):
+    good, bad = (train_in(fresh, "small") for _ in range(2))
+    damage(fresh, bad)
+    point(fresh, "champion", good)
+    with serving(fresh, config=FOLLOW) as running:
+        point(fresh, "champion", bad)
         running.wait_until(lambda: any(line.get("level") == "warning" for line in running.log()))
-        assert running.get("/ready").json["run_id"] == run_ids["walked"]
+        assert running.get("/ready").json["run_id"] == good
 
 
 def test_a_run_that_is_named_is_not_followed_anywhere(copy, run_ids):

@@ -48,6 +48,7 @@ _STORED: dict[Kind, type[np.generic]] = {
     "boolean": np.bool_,
     "timestamp": np.int64,
 }
+_CELL_TYPES: dict[Kind, type] = {"integer": int, "float": float, "boolean": bool, "text": str}
 _BAD_CELLS_SHOWN = 5
 
 
@@ -178,7 +179,8 @@ def coerce(
         Names every column with cells that do not fit, the rows and the values.
     """
     if isinstance(source, Sequence):
-        _require(specs, _common_names(source), where)
+        if not _all_there(specs, source):
+            _require(specs, _common_names(source), where)
         read_columns = {spec.name: _read_cells(spec, [row[spec.name] for row in source]) for spec in specs}
     else:
         _require(specs, source.column_names, where)
@@ -254,6 +256,11 @@ def _require(specs: Sequence[ColumnSpec], present: Sequence[str], where: str) ->
     )
 
 
+def _all_there(specs: Sequence[ColumnSpec], records: Sequence[Mapping[str, object]]) -> bool:
+    names = {spec.name for spec in specs}
+    return bool(records) and all(names <= record.keys() for record in records)
+
+
 def _common_names(records: Sequence[Mapping[str, object]]) -> list[str]:
     """Return the names that every record has, in the order of the first."""
     if not records:
@@ -279,6 +286,8 @@ def _bad_cells(bad: Mapping[str, Sequence[_BadCell]], where: str) -> DataError:
 
 def _read_cells(spec: ColumnSpec, cells: Sequence[object]) -> _Read:
     """Read cell by cell; a refused one becomes missing and is told."""
+    if (column := _of_own_type(spec.kind, cells)) is not None:
+        return _Read(column, [])
     values: list[Value] = []
     bad: list[_BadCell] = []
     for row, cell in enumerate(cells):
@@ -288,6 +297,19 @@ def _read_cells(spec: ColumnSpec, cells: Sequence[object]) -> _Read:
             values.append(None)
             bad.append(_BadCell(np.array([row]), cell, str(reason)))
     return _Read(column_of(spec.kind, values), bad)
+
+
+def _of_own_type(kind: Kind, cells: Sequence[object]) -> Column | None:
+    """Return cells that need no reading as a column, None where there are others among them."""
+    if set(map(type, cells)) != {_CELL_TYPES.get(kind)}:
+        return None
+    if kind == "text":
+        return column_of(kind, cells) if all(cells) else None  # type: ignore[arg-type]  # texts
+    try:
+        values = np.array(cells, _STORED[kind])
+    except OverflowError:
+        return None
+    return Column(kind, values) if kind != "float" or np.isfinite(values).all() else None
 
 
 def _read_distinct(spec: ColumnSpec, distinct: Sequence[object], codes: npt.NDArray[Any]) -> _Read:

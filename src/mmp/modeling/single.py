@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.modeling.bundle import Bundle, Label
+    from mmp.modeling.columns import Columns
     from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
 
@@ -75,6 +76,11 @@ class Single:
         values = np.concatenate(features)
         names, categorical = self._pipeline.names, self._pipeline.categorical
         outputs: list[Output] = answer(self._model, Matrix(values, names, categorical)).tolist()
+        return outputs
+
+    def table(self, columns: Columns) -> list[Output]:
+        """Return what the model says of the rows of coerced columns; raises what `outputs` does."""
+        outputs: list[Output] = answer(self._model, self._pipeline.matrix(columns)).tolist()
         return outputs
 
     def prediction(self, output: Output) -> Label:

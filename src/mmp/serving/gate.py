@@ -140,6 +140,7 @@ class Gate:
         headers = dict(scope["headers"])
         request_id = _request_id(headers)
         self.inflight += 1
+        self._telemetry.inflight(self.inflight)
         status = 499  # the client went away before it was answered
         try:
             try:

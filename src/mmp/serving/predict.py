@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     Cells = Mapping[str, Value]
 
+_MANY = 8  # from here on columns are quicker than rows
+
 
 class Lookup(Protocol):
     """What adds the features of the store to rows."""
@@ -66,6 +68,14 @@ class _Job:
 
 
 @dataclass(frozen=True, slots=True)
+class _Table:
+    """Rows of one request, as they came: enough of them to be read and predicted column by column."""
+
+    served: Served
+    rows: Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
 class _Done:
     outputs: Sequence[Output | Refusal]
     degraded: bool = False
@@ -100,7 +110,7 @@ class Predictor:
         self.telemetry, self._budget_s = telemetry, budget_s
         self.shadow: Shadow | None = None
         self._alone = not max_wait_s
-        self._batcher: Batcher[_Job, _Done] = Batcher(
+        self._batcher: Batcher[_Job | _Table, _Done] = Batcher(
             self._work, n_threads=n_threads, max_size=max_rows, max_wait_s=max_wait_s
         )
 
@@ -127,8 +137,10 @@ class Predictor:
     async def many(self, served: Served, body: bytes, request_id: str) -> Answer:
         """Answer `POST /predict/batch`."""
         samples = _samples(read_json(body))
-        rows = self.checked(served, samples)
-        outputs, degraded = await self.outputs(served, rows)
+        if served.lookup is None and len(samples) >= _MANY:
+            outputs, degraded = _or_refuse(await self._done(_Table(served, samples)))
+        else:
+            outputs, degraded = await self.outputs(served, checked(served, samples))
         predictions = [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)]
         if self.shadow is not None:
             self.shadow.offer(samples, predictions, request_id)
@@ -141,18 +153,6 @@ class Predictor:
         if degraded:
             answer["degraded"] = True
         return Answer(200, encode(answer))
-
-    def checked(self, served: Served, samples: Sequence[Any]) -> list[Cells]:
-        """Read rows; raises one refusal for all that is wrong in any of them."""
-        rows, problems = [], []  # type: list[Cells], list[Mapping[str, str]]
-        for position, sample in enumerate(samples):
-            try:
-                rows.append(served.form.cells(sample, f"samples[{position}]."))
-            except Refusal as refused:
-                problems += refused.details
-        if problems:
-            raise refusal(problems)
-        return rows
 
     async def completed(self, served: Served, rows: Sequence[Cells]) -> tuple[list[Cells], bool]:
         """Add the features of the store to checked rows; tells whether they are missing in them."""
@@ -170,13 +170,9 @@ class Predictor:
         if not rows:
             return [], False
         is_complete = is_complete or served.bundle.features is None
-        done = await self._done(_Job(served, rows, is_complete))
-        bad = [output for output in done.outputs if isinstance(output, Refusal)]
-        if bad:
-            raise bad[0]
-        return [_or_raise(output) for output in done.outputs], done.degraded
+        return _or_refuse(await self._done(_Job(served, rows, is_complete)))
 
-    async def _done(self, job: _Job) -> _Done:
+    async def _done(self, job: _Job | _Table) -> _Done:
         async with asyncio.timeout(self._budget_s):
             return await self._batcher.submit(job, len(job.rows))
 
@@ -184,19 +180,38 @@ class Predictor:
         """Let the threads end."""
         self._batcher.close()
 
-    def _work(self, jobs: Sequence[_Job]) -> list[_Done | Exception]:
-        """Predict jobs together that are of one version of the model."""
+    def _work(self, jobs: Sequence[_Job | _Table]) -> list[_Done | Exception]:
+        """Predict tables one by one, and jobs together that are of one version of the model."""
         done: dict[int, _Done | Exception] = {}
-        kinds = {(id(job.served), job.is_complete): job for job in jobs}
-        for kind, first in kinds.items():
-            places = [place for place, job in enumerate(jobs) if (id(job.served), job.is_complete) == kind]
-            try:
-                parts = [jobs[place].rows for place in places]
-                answers: list[Any] = self._predicted(first.served, parts, is_complete=first.is_complete)
-            except MmpError as error:
-                answers = [error] * len(places)
-            done.update(zip(places, answers, strict=True))
+        kinds: dict[tuple[int, bool], dict[int, _Job]] = {}
+        for place, job in enumerate(jobs):
+            if isinstance(job, _Table):
+                done[place] = self._tabled(job)
+            else:
+                kinds.setdefault((id(job.served), job.is_complete), {})[place] = job
+        for alike in kinds.values():
+            done.update(zip(alike, self._together(list(alike.values())), strict=True))
         return [done[place] for place in range(len(jobs))]
+
+    def _tabled(self, table: _Table) -> _Done | Exception:
+        self.telemetry.predicted(len(table.rows))
+        served = table.served
+        try:
+            columns = served.form.columns(table.rows)
+            if columns is not None:
+                return _Done(served.single.table(columns))
+            return _Done(_outputs(served, checked(served, table.rows)))
+        except MmpError:  # in one of the rows: by themselves they say in which
+            return _Done(_outputs(served, checked(served, table.rows)))
+        except Refusal as refused:
+            return refused
+
+    def _together(self, jobs: Sequence[_Job]) -> Sequence[_Done | Exception]:
+        first = jobs[0]
+        try:
+            return self._predicted(first.served, [job.rows for job in jobs], is_complete=first.is_complete)
+        except MmpError as error:
+            return [error for _ in jobs]
 
     def _predicted(
         self, served: Served, parts: Sequence[Sequence[Cells]], *, is_complete: bool
@@ -210,6 +225,25 @@ class Predictor:
             done.append(_Done(outputs[start : start + len(part)], completed.degraded))
             start += len(part)
         return done
+
+
+def checked(served: Served, samples: Sequence[Any]) -> list[Cells]:
+    """Read the rows of a batch.
+
+    Raises
+    ------
+    Refusal
+        422, one for all that is wrong in any of them.
+    """
+    rows, problems = [], []  # type: list[Cells], list[Mapping[str, str]]
+    for position, sample in enumerate(samples):
+        try:
+            rows.append(served.form.cells(sample, f"samples[{position}]."))
+        except Refusal as refused:
+            problems += refused.details
+    if problems:
+        raise refusal(problems)
+    return rows
 
 
 def _completed(served: Served, rows: Sequence[Cells]) -> Completed:
@@ -255,6 +289,10 @@ def _stacked(served: Served, features: list[Any]) -> list[Output | Refusal]:
         if len(features) == 1:
             return [Refusal.of(error)]
         return [output for row in features for output in _stacked(served, [row])]
+
+
+def _or_refuse(done: _Done) -> tuple[list[Output], bool]:
+    return [_or_raise(output) for output in done.outputs], done.degraded
 
 
 def _or_raise(output: Output | Refusal) -> Output:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mmp.errors import DataError
 from mmp.lookup import did_you_mean
 from mmp.modeling import ops
+from mmp.modeling.columns import coerce
 from mmp.modeling.values import EXACT_INTEGERS, CellError, read, reader, shown
 from mmp.serving.answers import Refusal
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
     from mmp.data.table import ColumnSpec
     from mmp.modeling.bundle import Bundle
+    from mmp.modeling.columns import Columns
     from mmp.modeling.values import Value
 
 _MOST_DETAILS = 100
@@ -76,6 +79,21 @@ class Form:
             except (KeyError, CellError):
                 pass  # said below, with all others
         raise refusal(list(self.problems(row, path)))
+
+    def columns(self, rows: Sequence[Any]) -> Columns | None:
+        """Read many rows at once, None where one of them has a problem: `cells` says which."""
+        for row in rows:
+            if type(row) is not dict or not (self.allow_extra or self._known.issuperset(row)):
+                return None
+        try:
+            for spec in self.optional:
+                for row in rows:
+                    _check_key(spec, row.get(spec.name))
+            read_columns = coerce(self.required, rows)
+        except (CellError, DataError):
+            return None
+        has_null = {name for name, column in read_columns.items() if column.has_missing()}
+        return read_columns if has_null <= self.nullable else None
 
     def keys(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keys that a row brought, as they came; `cells` has refused what is none."""

@@ -100,6 +100,7 @@ class _Worker:
     def __init__(self, settings: Serving, model: Model, telemetry: Telemetry) -> None:
         self.settings, self.model, self.telemetry = settings, model, telemetry
         self.service = Service()
+        self.loaded = asyncio.Event()
         n_threads = max(1, threads.cores() // settings.workers)
         os.environ["OMP_NUM_THREADS"] = (
             "1"  # rows run beside each other; a library's threads would only fight
@@ -121,6 +122,8 @@ class _Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain, server)
         loading = loop.create_task(self._load(server))
+        if self.settings.workers > 1:  # others answer meanwhile; what this one took would have to wait
+            await self.loaded.wait()
         watch(loop, server.server_state.connections)
         await server.serve(sockets)
         self.service.end("stopped")
@@ -138,6 +141,8 @@ class _Worker:
             self.service.end("failed")
             server.should_exit = True
             raise
+        finally:
+            self.loaded.set()
         self.service.serve(served)
         gc.collect()
         gc.freeze()  # the model and the libraries are no garbage

@@ -11,6 +11,7 @@ import mmp
 from mmp.serving.answers import Refusal, encode
 from mmp.serving.gate import check_media
 from mmp.serving.parse import read_json
+from mmp.serving.predict import checked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,7 +57,7 @@ def add(app: FastAPI, service: Service, predictor: Predictor) -> None:
         check_media(dict(request.scope["headers"]))
         body = read_json(await request.body())
         samples = _rows(body)
-        outputs, _ = await predictor.outputs(served, predictor.checked(served, samples))
+        outputs, _ = await predictor.outputs(served, checked(served, samples))
         predicted = [served.answer(output, {}) for output in outputs]
         answer = {
             "model_name": served.name,
