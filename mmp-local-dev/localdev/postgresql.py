@@ -239,7 +239,7 @@ def client_environment(home: Home, *, reader: bool = False, database: str | None
     return processes.environment(
         home, "client", PGHOST=host, PGPORT=str(port), PGUSER=home.values[f"{role}_USER"],
         PGPASSWORD=home.values[f"{role}_PASSWORD"], PGDATABASE=database or home.values["POSTGRES_DB"],
-        PGCONNECT_TIMEOUT="8", PGOPTIONS=f"-c localdev.reader={home.values['POSTGRES_READER_USER']}",
+        PGCONNECT_TIMEOUT="5", PGOPTIONS=f"-c localdev.reader={home.values['POSTGRES_READER_USER']}",
     )  # fmt: skip
 
 

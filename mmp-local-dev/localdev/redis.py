@@ -73,7 +73,7 @@ def _refused(told: str) -> str:
 class Conversation:
     """A connection that sends words and reads one answer."""
 
-    def __init__(self, home: Home, patience_s: float = 8) -> None:
+    def __init__(self, home: Home, patience_s: float = 3) -> None:
         self.socket = socket.create_connection(home.address(SERVICE), timeout=patience_s)
         self.file = self.socket.makefile("rb")
 

@@ -82,7 +82,8 @@ class Home:
     def redis(self):
         import redis
 
-        return redis.Redis(port=self.port("redis"), password=self.values["REDIS_PASSWORD"])
+        # a retry would say yes to what was done twice
+        return redis.Redis(port=self.port("redis"), password=self.values["REDIS_PASSWORD"], retry=None)
 
     def mlflow(self, path, body=None, method=None, data=None):
         data = json.dumps(body).encode() if body is not None else data
