@@ -109,7 +109,8 @@ def serving(
         wait_ready(process, f"http://127.0.0.1:{port}{ready}", folder / f"{name}.log")
         yield Server(name, process.pid, port, path, bodies, cpu_s(process.pid), resident_mib(process.pid))
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(30)
         log.close()
 
@@ -135,7 +136,8 @@ def burst(server: Server, n_rows: int, connections: int, seconds: float) -> Burs
     url = f"http://127.0.0.1:{server.port}{path}"
     before = cpu_s(server.pid)
     done = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "--latency", "-s", script, url],
+        ["wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s", "--latency", "-s", script,
+         url],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     spent, said = cpu_s(server.pid) - before, done.stdout
@@ -286,8 +288,9 @@ def main() -> None:
             "--no-access-log",
         ]
         model = f"runs:/{handwritten(folder)}/model"
-        theirs = [*python, "mlflow", "models", "serve", "-m", model, "--env-manager", "local",
-                  "--port", "{port}", "--workers", "1"]  # fmt: skip
+        where = f"MLFLOW_TRACKING_URI=sqlite:///{folder}/theirs.db"
+        words = ["mlflow", "models", "serve", "-m", model, "--env-manager", "local", "--workers", "1"]
+        theirs = ["env", where, *python, *words, "--port", "{port}"]
         with serving("probe", mmp, folder, "/predict", "/ready", {}) as probe:
             bodies = write_bodies(folder, example_of(probe.port))
         with (

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 import secrets
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mmp.errors import MmpError
 from mmp.serving import answers
@@ -28,57 +30,83 @@ if TYPE_CHECKING:
 
 OPEN: Final = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
 """Routes that need no credentials and are never shed: those that say how the server is."""
-_SAFE_PATH: Final = re.compile(r"[^A-Za-z0-9/._~-]")
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9/._~-]")
 _LONGEST_PATH: Final = 200
 _SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
+_NUMBERS: Final = itertools.count(secrets.randbits(24))
 _FLUSH_S: Final = 0.05
 
 
-class Log:
-    """Lines of JSON, written a few at a time."""
+class _Request(NamedTuple):
+    """A request that was answered, as the log and the counters take note of it."""
 
-    def __init__(self, descriptor: int = 2) -> None:
-        self._descriptor = descriptor
-        self._lines: list[bytes] = []
-        self._second, self._stamp = 0, ""
+    at: float
+    request_id: str
+    method: str
+    path: str
+    status: int
+    seconds: float
+
+
+class Log:
+    """What happened, written a few at a time: a line of JSON for each request and each event.
+
+    Parameters
+    ----------
+    telemetry : Telemetry
+        Counts requests when their lines are written.
+    plain : frozenset of str
+        Paths that are written as they are; of others only safe characters.
+    descriptor : int
+        Where to.
+    """
+
+    def __init__(self, telemetry: Telemetry, plain: frozenset[str], descriptor: int = 2) -> None:
+        self._telemetry, self._plain, self._descriptor = telemetry, plain, descriptor
+        self._requests: list[_Request] = []
+        self._is_due = False
 
     def write(self, **fields: object) -> None:
-        """Write a line."""
-        self._add(encode({"time": self._now(), **fields}))
+        """Write a line now, from any thread."""
+        self._put([encode({"time": _stamp(time.time()), **fields})])
 
-    def request(self, request_id: str, method: str, path: str, status: int, seconds: float) -> None:
-        """Write the line of a request; everything here is text that JSON takes as it is."""
-        line = (
-            f'{{"time":"{self._now()}","request_id":"{request_id}","method":"{method}","path":"{path}",'
-            f'"status":{status},"ms":{seconds * 1000:.3f}}}'
-        )
-        self._add(line.encode())
-
-    def _now(self) -> str:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._second = second
-            self._stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._stamp}.{int((now - second) * 1000):03d}Z"
-
-    def _add(self, line: bytes) -> None:
-        self._lines.append(line)
-        if len(self._lines) == 1:
-            try:
-                asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-            except RuntimeError:  # before the loop runs, and after
-                self.flush()
+    def request(self, *fields: Any) -> None:
+        """Take note of a request: the fields of `_Request` but for the time."""
+        self._requests.append(_Request(time.time(), *fields))
+        if not self._is_due:
+            self._is_due = True
+            asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Write what is there."""
-        lines, self._lines = self._lines, []
+        """Count and write the requests so far."""
+        requests, self._requests, self._is_due = self._requests, [], False
+        lines = []
+        for at, request_id, method, path, status, seconds in requests:
+            self._telemetry.answered(path, status, seconds)
+            shown = path if path in self._plain else _UNSAFE.sub("?", path[:_LONGEST_PATH])
+            lines.append(
+                f'{{"time":"{_stamp(at)}","request_id":"{request_id}","method":"{method}","path":"{shown}",'
+                f'"status":{status},"ms":{seconds * 1000:.3f}}}'.encode()
+            )
+        self._put(lines)
+
+    def _put(self, lines: list[bytes]) -> None:
         if not lines:
             return
         try:
             os.write(self._descriptor, b"\n".join((*lines, b"")))
         except OSError:
             return  # nobody reads the log any more, and requests go on
+
+
+@lru_cache(4)
+def _second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def _stamp(at: float) -> str:
+    second = int(at)
+    return f"{_second(second)}.{int((at - second) * 1000):03d}Z"
 
 
 class Gate:
@@ -121,14 +149,12 @@ class Gate:
         admin_port: int | None = None,
         admin: frozenset[str] = frozenset(),
         public: frozenset[str] = frozenset(),
-        log: Log | None = None,
     ) -> None:
         self._app, self._hot = app, hot
         self._authorise, self._telemetry = authorise, telemetry
         self._max_inflight, self._budget_s, self._max_body = max_inflight, budget_s, max_body_bytes
         self._admin_port, self._admin, self._public = admin_port, admin, public
-        self.log = log or Log()
-        self._plain = frozenset(hot) | OPEN
+        self.log = Log(telemetry, frozenset(hot) | OPEN)
         self.inflight = 0
         self.is_draining = False
 
@@ -237,10 +263,7 @@ class Gate:
         return (own, (b"connection", b"close")) if self.is_draining else (own,)
 
     def _note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
-        self._telemetry.answered(path, status, seconds)
         self._telemetry.inflight(self.inflight)
-        if path not in self._plain:
-            path = _SAFE_PATH.sub("?", path[:_LONGEST_PATH])
         self.log.request(request_id, method, path, status, seconds)
 
     def _too_late(self) -> Refusal:
@@ -289,7 +312,13 @@ def _request_id(headers: Mapping[bytes, bytes]) -> str:
 
 
 def _new_id() -> str:
-    return secrets.token_hex(8)
+    return f"{_prefix(os.getpid())}{next(_NUMBERS):08x}"
+
+
+@lru_cache(1)
+def _prefix(_process: int) -> str:
+    """Return what tells the requests of this process from those of others."""
+    return secrets.token_hex(4)
 
 
 def _bug() -> Refusal:
