@@ -31,6 +31,7 @@ VERBS = {
     "predict": "predict without a server",
     "batch-inference": "score a table of any size",
     "serve-api": "serve a model over HTTP",
+    "bench-serve": "how many requests a second a served model answers in time",
     "explain": "which columns predictions come from",
     "runs": "the leaderboard",
     "list": "the tables: models, metrics, preprocessors, adapters, evaluators, tasks",
