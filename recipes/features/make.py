@@ -105,6 +105,8 @@ def main() -> None:
     until = given.until.replace(tzinfo=UTC) if given.until else today
     make(given.folder, until)
     print(f"{given.folder}: orders of {DAYS} days, until {until - timedelta(days=1):%Y-%m-%d}")
+    if (given.folder / "online.db").exists():
+        print("The online store is of another history now: mmp features materialize --full")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from mmp.settings.load import load_config, load_recipe
 
 pytestmark = pytest.mark.infra
 
-ROW = json.dumps({"customer_id": 7, "product_code": "0049", "amount": 50})
+ROW = json.dumps({"customer_id": 7, "product_code": "0104", "amount": 50})
 REDIS = """online_store:
       type: redis
       connection_string: localhost:${REDIS_PORT}

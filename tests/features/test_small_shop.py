@@ -108,7 +108,7 @@ def test_checks_and_plans(mmp, shop):
 
 def test_answers_keys_alone(mmp, shop, trained):
     """Trap 1: the signature held features only, and a request of keys could not be answered."""
-    row = {"customer_id": 7, "product_code": "0049", "amount": 50}
+    row = {"customer_id": 7, "product_code": "0104", "amount": 50}
     answer = mmp("predict", "-c", CONFIG, "--run-id", trained.run_id, "-i", json.dumps(row), "--json").json
     assert answer["prediction"].keys() >= {"customer_id", "product_code", "probability"}
 
@@ -125,7 +125,7 @@ def test_answers_keys_alone_through_mlflow(shop, bundle, trained, monkeypatch):
     required = {each.name for each in model.metadata.signature.inputs if each.required}
     assert required == {"customer_id", "product_code", "amount"}
     rows = pd.DataFrame(
-        {"customer_id": [7, 8, 7], "product_code": ["0049", "nobody's", "0049"], "amount": [5, 6, 5]},
+        {"customer_id": [7, 8, 7], "product_code": ["0104", "nobody's", "0104"], "amount": [5, 6, 5]},
         index=[3, 1, 2],
     )
     with pytest.raises(Exception, match="MMP_CONFIG names no config"):
@@ -341,7 +341,7 @@ def test_a_key_that_is_listed_is_a_feature_too(shop, mmp):
     bundle = load_model(listed.json["run_id"], load_config(CONFIG).value).bundle
     assert {spec.name for spec in bundle.inputs} == {"customer_id", "amount", "orders_90d"}
     assert [spec.name for spec in bundle.request] == ["customer_id", "product_code", "amount"]
-    row = {"customer_id": 7, "product_code": "0049", "amount": 50}
+    row = {"customer_id": 7, "product_code": "0104", "amount": 50}
     answer = mmp("predict", "-c", CONFIG, "--run-id", listed.json["run_id"], "-i", json.dumps(row), "--json")
     assert answer.code == 0, answer.out
 
@@ -362,12 +362,12 @@ def test_a_key_that_is_listed_and_tells_nothing_is_a_key_still(own, mmp):
     assert {"customer_id", "product_code", "amount"} <= listed.json["example"].keys()
     required = {each["name"] for each in json.loads(signature(bundle)["inputs"]) if each["required"]}
     assert required == {"customer_id", "product_code", "amount"}
-    row = json.dumps({"customer_id": 7, "product_code": "0049", "amount": 50})
+    row = json.dumps({"customer_id": 7, "product_code": "0104", "amount": 50})
     assert mmp("predict", "-c", CONFIG, "--run-id", run, "-i", row).code == 0
 
 
 def test_requests_do_not_bring_features(shop, mmp, trained, tmp_path, bundle):
-    row = {"customer_id": 7, "product_code": "0049", "amount": 50, "rating": 3.0}
+    row = {"customer_id": 7, "product_code": "0104", "amount": 50, "rating": 3.0}
     refused = mmp("predict", "-c", CONFIG, "--run-id", trained.run_id, "-i", json.dumps(row), "--json")
     assert (refused.code, refused.error["message"]) == (
         3, "A request does not send 'rating', which comes from the feature store.",
@@ -428,7 +428,7 @@ def test_a_source_that_lost_a_column_is_an_error(own, mmp, trained):
 
 def test_an_online_store_that_is_not_there_is_an_error(own, mmp, trained):
     (own / ONLINE).unlink()
-    row = json.dumps({"customer_id": 7, "product_code": "0049", "amount": 50})
+    row = json.dumps({"customer_id": 7, "product_code": "0104", "amount": 50})
     refused = mmp("predict", "-c", CONFIG, "--run-id", trained.run_id, "-i", row, "--json")
     assert (refused.code, refused.error["code"]) == (5, "feature_store")
 
