@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     Write = Callable[[Path, Sequence[pa.Table], pa.Schema], None]
 
 _COPIED_BYTES = 1 << 20
+_CSV_ROWS = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -101,9 +102,8 @@ def _join_csv(path: Path, parts: Iterable[Path], schema: pa.Schema) -> None:
 
 
 def _csv_writer(path: Path, schema: pa.Schema, *, has_header: bool) -> pacsv.CSVWriter:
-    return pacsv.CSVWriter(
-        path, schema, write_options=pacsv.WriteOptions(include_header=has_header, quoting_style="needed")
-    )
+    options = pacsv.WriteOptions(include_header=has_header, quoting_style="needed", batch_size=_CSV_ROWS)
+    return pacsv.CSVWriter(path, schema, write_options=options)
 
 
 def _write_json(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
