@@ -303,6 +303,27 @@ def test_defaults_are_of_training_rows_and_for_unknown_entities_alone(shop, mmp)
     assert known[18]["orders_90d"] is not None
 
 
+def test_defaults_of_rows_with_a_target(shop, mmp, tmp_path):
+    """Rows without a target are left out after the join; what was found stays beside its row."""
+    orders = small_shop.orders()
+    place = orders.column_names.index("is_returned")
+    is_left = np.arange(len(orders)) % 3 != 0
+    gone = pa.array(np.asarray(orders["is_returned"]), mask=~is_left)
+    pq.write_table(orders.set_column(place, "is_returned", gone), tmp_path / "some.parquet")
+    pq.write_table(orders.filter(pa.array(is_left)), tmp_path / "left.parquet")
+    said = [
+        mmp(
+            "train", "-c", CONFIG, "-r", RECIPE, "--json", "-d", tmp_path / f"{name}.parquet",
+            "--set", "data.fetcher.on_missing=default",
+        ).json
+        for name in ("some", "left")
+    ]  # fmt: skip
+    config = load_config(CONFIG).value
+    defaults = [load_model(each["run_id"], config).bundle.features.defaults for each in said]
+    assert defaults[0] == defaults[1]
+    assert said[0]["metrics"] == said[1]["metrics"]
+
+
 def test_an_unknown_entity_is_an_error_of_its_row(bundle, shop):
     from dataclasses import replace
 

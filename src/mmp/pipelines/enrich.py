@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from mmp.data.arrow import normalise
-from mmp.data.buffers import valid
+from mmp.data.buffers import one_chunk, valid
 from mmp.errors import Finding, SettingsError
 from mmp.features import joined as policy
 from mmp.features import offline, registry
@@ -128,7 +128,7 @@ def with_defaults(
     features = enriched.features
     if features is None or features.on_missing != "default":
         return rows, features
-    labelled = valid(enriched.table.arrow.column(rows.target_spec.name).combine_chunks())
+    labelled = valid(one_chunk(enriched.table.arrow.column(rows.target_spec.name)))
     found = {view: has if labelled is None else has[labelled] for view, has in enriched.found.items()}
     joined = Joined(rows.table.arrow, found)
     features = policy.with_defaults(joined, features, training)
