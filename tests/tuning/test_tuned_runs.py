@@ -182,7 +182,8 @@ def test_early_stopping_inside_trials(project, tmp_path, mmp):
 
 
 def test_the_pictures_and_the_progress(project, tmp_path, mmp):
-    words = project("xgboost.XGBClassifier", "text", "f1", {"n_estimators": 5}, n_trials=8)
+    drawn = ["evaluation: {plots: true, explain: {enabled: false}}"]
+    words = project("xgboost.XGBClassifier", "text", "f1", {"n_estimators": 5}, n_trials=8, lines=drawn)
     outcome = mmp(*words[:3])
     assert "tune       8 trials" in outcome.err
     (folder,) = tmp_path.glob("mlruns/artifacts/*/*/artifacts/tuning")

@@ -141,7 +141,7 @@ def tune(
         _log_trial(active, trial, wanted)
 
     study = tuning.tune(_Objective(rows, judged, ready, recipe, row, wanted), wanted, on_trial)
-    _log_study(active, study)
+    _log_study(active, study, with_plots=recipe.evaluation.plots and is_installed("matplotlib"))
     judges = "on validation" if len(judged) == 1 else f"over {len(judged)} folds"
     return Tuned(with_values(recipe, study.best.params, row), study, findings, judges)
 
@@ -359,7 +359,7 @@ def _log_trial(active: ActiveRun, trial: Trial, wanted: Search) -> None:
     )
 
 
-def _log_study(active: ActiveRun, study: Study) -> None:
+def _log_study(active: ActiveRun, study: Study, *, with_plots: bool) -> None:
     """Log what a study came to: its trials as a table, and its pictures."""
     wanted = study.search
     active.log_params(
@@ -372,7 +372,7 @@ def _log_study(active: ActiveRun, study: Study) -> None:
     )
     with scratch("tuning") as folder:
         pq.write_table(_table(study), folder / "trials.parquet")
-        if is_installed("matplotlib"):
+        if with_plots:
             _draw(study, folder)
         active.add_folder(folder, FOLDER)
 

@@ -58,7 +58,7 @@ class Hyperparameters(Section):
     """Hyperparameters of the model, fixed or to be searched."""
 
     values: Mapping[str, Any] = Field(default_factory=dict)
-    """Value by parameter name, used when tuning is off."""
+    """Value by parameter name; with tuning, where the search begins."""
 
     defaults: Literal["catalog", "library"] = "catalog"
     """Where parameters that are left out come from."""
@@ -70,13 +70,13 @@ class Hyperparameters(Section):
     """Values that tuning leaves alone."""
 
     tunable: Mapping[str, Tunable] = Field(default_factory=dict)
-    """Search space by parameter name; the catalog's where left out."""
+    """Search space by the name of a parameter or the path of a key; the catalog's where left out."""
 
     optimization_metric: Text | None = None
     """Metric that tuning improves; the task's own where left out."""
 
     n_trials: Count = 50
-    """Number of trials."""
+    """Number of trials, the first of them the recipe as it stands."""
 
     timeout: Seconds | None = None
     """Seconds after which no new trial begins."""

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from mmp.evaluation.plots.canvas import (
     BLUE,
@@ -15,7 +15,6 @@ from mmp.evaluation.plots.canvas import (
     RED,
     SMALL,
     dress,
-    figure,
     framed,
     legend,
     name_rows,
@@ -58,7 +57,7 @@ def history(study: Study) -> Figure:
     best = (np.maximum if study.search.greater_is_better else np.minimum).accumulate(scores)
     made = framed(6.8, 3.6)
     axes = made.subplots()
-    dress(axes, title=f"Trials · {metric} on validation", x="trial", y=readable([metric])[0])
+    dress(axes, title=f"{len(study.trials)} trials", x="trial", y=readable([metric])[0])
     points = axes.scatter(numbers, scores, s=18, color=BLUE, alpha=0.7, linewidths=0)
     (line,) = axes.plot(numbers, best, color=ORANGE, drawstyle="steps-post")
     handles, labels = [points, line], ["complete", "best so far"]
@@ -74,6 +73,7 @@ def history(study: Study) -> Figure:
                 )
             )  # fmt: skip
             labels.append(state)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlim(-0.5, study.trials[-1].number + 0.5)
     legend(axes, handles, labels, loc="best")
     return made
@@ -101,13 +101,16 @@ def slices(study: Study) -> Figure:
     names, complete = ranked[:_MOST_SLICES], _complete(study)
     n_rows = -(-len(names) // _COLUMNS)
     n_columns = min(len(names), _COLUMNS)
-    made = figure(0.6 + 2.6 * n_columns, 0.4 + 2.4 * n_rows)
+    made = framed(0.8 + 2.6 * n_columns, 1.0 + 2.4 * n_rows)
+    made.subplots_adjust(hspace=0.45)
     grid = made.subplots(n_rows, n_columns, squeeze=False, sharey=True).ravel()
     for axes, name, label in zip(grid, names, readable(names), strict=False):
         dress(axes, x=label)
         _slice(axes, [trial for trial in complete if name in trial.params], name, study.search.space[name])
     for axes in grid[::n_columns]:
         axes.set_ylabel(readable([study.search.metric])[0], fontsize=SMALL + 1)
+    for axes in np.delete(grid, np.s_[::n_columns]):
+        axes.tick_params(labelleft=False)
     for axes in grid[len(names) :]:
         axes.set_visible(False)
     return made
