@@ -14,6 +14,7 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)(?:(:?[-?])([^}]*))?\}|\$(\w+)")
 TOP = {"name", "services", "volumes", "networks"}
 SERVICE = {
     "image", "build", "command", "entrypoint", "environment", "volumes", "ports", "healthcheck", "depends_on", "restart",
+    "read_only", "tmpfs",
     "profiles", "user", "init", "security_opt", "shm_size", "working_dir",
 }  # fmt: skip
 HEALTH = {"test", "interval", "timeout", "retries", "start_period"}

@@ -158,10 +158,10 @@ def test_health_checks_use_what_the_images_have(infra):
 @pytest.mark.parametrize("folder", [".", "mmp-local-dev/mlflow"])
 def test_images_are_pinned_hashed_and_not_root(folder):
     text = (ROOT / folder / "Dockerfile").read_text(encoding="utf-8")
-    assert all(
-        re.search(r"python:3\.\d+\.\d+-slim-\w+", base)
-        for base in re.findall(r"^FROM (.+)$", text, re.MULTILINE)
-    )
+    stages = re.findall(r"^FROM .+ AS (\w+)$", text, re.MULTILINE)
+    bases = set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) - set(stages)
+    assert bases
+    assert all(re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base) for base in bases)
     assert "--require-hashes" in text
     assert re.search(r"^USER (?!root)\w+$", text, re.MULTILINE)
 
