@@ -13,6 +13,8 @@ from tests.batch.project import make, score
 from tests.commands import call, finish, start
 
 from mmp.data.files import read
+from mmp.settings.load import load_config
+from mmp.tracking.stores import connect
 
 ROWS = 40_000
 COMMAND = ("batch-inference", "--run-id", "latest", "-d", "big.parquet", "--part-rows", "1000", "--json")
@@ -89,6 +91,9 @@ def test_a_part_that_is_not_as_it_was_written_is_made_again(folder, tmp_path, mo
         file.write(b'{"rows": 1000, "rej')  # a line that was cut
     last = call(*COMMAND, "-o", output, env=ENV, cwd=folder)
     assert last.json["resumed_parts"] == 3
+    with connect(load_config(None).value.mlflow) as store:
+        statuses = [run.status for run in store.search(tags={"mmp.kind": "batch"}, limit=2)]
+    assert statuses == ["FINISHED", "KILLED"]
     assert output.read_bytes() == (folder / "undisturbed.parquet").read_bytes()
 
 

@@ -45,10 +45,12 @@ if TYPE_CHECKING:
     from mmp.pipelines.steps import Watcher
     from mmp.settings.adapters import Target
     from mmp.settings.config import Config
+    from mmp.tracking.stores.base import Store
 
 PART_ROWS = 1 << 18
 """Rows of a part: some seconds of work, and some megabytes of output."""
 
+_RUN = "run"
 _MOST_BLOCK_ROWS = 1 << 16
 _LEAST_BLOCK_ROWS = 1 << 10
 _BLOCK_CELLS = 1 << 22
@@ -212,8 +214,9 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
                 connect(config.mlflow) as store,
                 run(store, *_names(job), _tags(job), secrets=record.secrets(config)) as active,
             ):
-                active.log_params({"source": rows.source, "output": str(target)})
+                active.log_params(_facts(job))
                 active.flush()
+                _end_before(store, work, active.run_id)
                 resumed = tuple(work.done)
                 with steps("score") as note:
                     for part in _parts(job, scorer, work, sink):
@@ -410,6 +413,22 @@ def _known(job: _Job, sink: Sink, clock: _Clock) -> BatchResult:
 def _names(job: _Job) -> tuple[str, str]:
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
     return job.logged.run.experiment, f"{job.bundle.recipe_name}_batch_{stamp}"
+
+
+def _facts(job: _Job) -> dict[str, Any]:
+    """Return what the run says of itself."""
+    predictor = f"{job.bundle.model.engine}'s own call, one thread in each of {threads.cores()}"
+    return {"source": job.rows.source, "output": str(job.output), "predictor": predictor}
+
+
+def _end_before(store: Store, work: Work, run_id: str) -> None:
+    """Give the run that was killed here before, and could not say so, its true status."""
+    before = work.read(_RUN)
+    work.write(_RUN, run_id)
+    if before and store.search(id_prefix=before, limit=1):
+        run = store.get_run(before)
+        if run.status == "RUNNING":
+            store.finish(before, "KILLED", end_time_ms=time.time_ns() // 1_000_000)
 
 
 def _tags(job: _Job) -> dict[str, str]:

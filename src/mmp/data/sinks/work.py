@@ -6,6 +6,7 @@
 ``parts/``         the parts, where the output is files
 ``rejected/``      the rows that were left out, by part
 ``rows.parquet``   the rows of a query, which would not come twice as they came
+``run``            the run that works here, or worked until it was killed
 =================  ===================================================================
 """
 
@@ -88,8 +89,8 @@ class Work:
     def job(self) -> dict[str, Any]:
         """The key of what was begun here, empty where nothing was."""
         try:
-            job = json.loads((self.folder / _JOB).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            job = json.loads(self.read(_JOB))
+        except ValueError:
             return {}
         return job if isinstance(job, dict) else {}
 
@@ -152,6 +153,11 @@ class Work:
                 if part.rejected:
                     file.write(self.rejected(number).read_bytes())
         return gathered
+
+    def read(self, name: str) -> str:
+        """Return the text of a file of the folder, nothing where there is none."""
+        path = self.folder / name
+        return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the folder."""
