@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.http_server import serving
 from tests.serving.browser import PROGRAM, Browser
-from tests.serving.served import KEY, NASTY, Server, train
+from tests.serving.people import KEY, NASTY, train
 
 pytestmark = [pytest.mark.infra, pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium")]
 PICTURES = Path(__file__).parents[2] / "build" / "page"
@@ -43,18 +44,17 @@ CONTRAST = """(() => {
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with a run."""
-    folder = tmp_path_factory.mktemp("served")
-    (folder / "run").write_text(train(folder))
+    """A folder with one run."""
+    folder = tmp_path_factory.mktemp("people")
+    train(folder)
     return folder
 
 
 @pytest.fixture(scope="module")
 def server(folder):
     """The server of that run."""
-    server = Server(folder, (folder / "run").read_text())
-    yield server
-    server.close()
+    with serving(folder, "--run-id", "latest", "-c", "open.yaml") as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def page(browser, server):
     """The page, loaded on a large screen in the light."""
     browser.size(1280, 900)
     browser.look("light")
-    browser.open(f"{server.url}/")
+    browser.open(f"http://127.0.0.1:{server.port}/")
     browser.wait("!document.getElementById('columns').hidden")
     return browser
 
@@ -99,7 +99,7 @@ def mistakes(page):
 
 
 def test_it_tells_of_the_model_and_fills_in_an_example(page, server):
-    info, example = server.json("/model/info"), server.json("/model/schema")["example"]
+    info, example = server.get("/model/info").json, server.example
     assert page.text("h1") == "people"
     assert "income" in page.text("#about")
     accuracy = info["metrics"]["test"]["accuracy"]
@@ -135,9 +135,8 @@ def test_it_predicts_and_says_why_as_the_routes_do(page, server):
     assert page.run("document.querySelectorAll('#drivers tbody tr').length") == 6
     assert page.run("document.querySelectorAll('img').length") == 0
     assert not mistakes(page)
-    assert {url.split("/")[2] for url in page.requests() if not url.startswith("data:")} == {
-        server.url.removeprefix("http://")
-    }
+    hosts = {url.split("/")[2] for url in page.requests() if not url.startswith("data:")}
+    assert hosts == {f"127.0.0.1:{server.port}"}
 
 
 def test_a_long_key_comes_back_with_every_digit(page):
@@ -258,21 +257,20 @@ def test_the_curl_line_is_what_the_form_sends(page):
 
 def test_the_files_are_open_and_forbid_outside_requests(server):
     for path in ("/", "/page.css", "/page.js"):
-        status, headers, body = server.get(path)
-        assert (status, headers["x-content-type-options"]) == (200, "nosniff")
-        assert headers["content-security-policy"].startswith("default-src 'none'")
-        assert b"http://" not in body.replace(b"http://www.w3.org/2000/svg", b"")
-        assert b"https://" not in body
+        reply = server.get(path)
+        assert (reply.status, reply.headers["x-content-type-options"]) == (200, "nosniff")
+        assert reply.headers["content-security-policy"].startswith("default-src 'none'")
+        assert b"http://" not in reply.body.replace(b"http://www.w3.org/2000/svg", b"")
+        assert b"https://" not in reply.body
 
 
 def test_a_server_that_asks_for_credentials_is_asked_with_the_key_typed(browser, folder):
-    server = Server(folder, (folder / "run").read_text(), config="keys.yaml")
-    try:
+    with serving(folder, "--run-id", "latest", "-c", "keys.yaml") as server:
         browser.size(1280, 900)
         browser.look("light")
-        browser.open(f"{server.url}/")
+        browser.open(f"http://127.0.0.1:{server.port}/")
         browser.wait("!document.getElementById('access').hidden")
-        assert server.get("/model/info")[0] == 401
+        assert server.get("/model/info").status == 401
         browser.type("a wrong one")
         browser.press("Enter")
         assert "Try another" in browser.wait("document.getElementById('key-error').innerText")
@@ -282,8 +280,5 @@ def test_a_server_that_asks_for_credentials_is_asked_with_the_key_typed(browser,
         browser.wait("!document.getElementById('columns').hidden")
         assert browser.run("document.getElementById('access').hidden")
         predict(browser)
-        assert KEY not in browser.run(
-            "document.body.innerText + JSON.stringify({...localStorage, ...sessionStorage})"
-        )
-    finally:
-        server.close()
+        kept = "document.body.innerText + JSON.stringify({...localStorage, ...sessionStorage})"
+        assert KEY not in browser.run(kept)

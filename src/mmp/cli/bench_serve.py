@@ -18,7 +18,7 @@ def main(  # noqa: PLR0913, PLR0917 - options
     ctx: typer.Context,
     run_id: Annotated[
         str | None,
-        typer.Option("--run-id", help="The run to serve: an id, `latest`, `best`, or an alias."),
+        typer.Option("--run-id", help="A run id, `latest`, `best`, or an alias; else serving.model_alias."),
     ] = None,
     config: options.Config = None,
     p99_ms: Annotated[

@@ -163,7 +163,7 @@ def bench_serve(
     Parameters
     ----------
     ref : str, optional
-        The run to serve: an id, ``latest``, ``best`` or an alias.
+        The run to serve: an id, ``latest``, ``best`` or an alias; else the config's ``serving.model_alias``.
     config : Config
         As the server has it: says how to get in.
     ask : Ask
@@ -264,8 +264,8 @@ def _server(
 
 
 @contextmanager
-def _process(ref: str, words: Sequence[str], folder: Path, steps: Steps) -> Iterator[int]:
-    command = [sys.executable, "-m", "mmp", "serve-api", "--run-id", ref, *words]
+def _process(ref: str | None, words: Sequence[str], folder: Path, steps: Steps) -> Iterator[int]:
+    command = [sys.executable, "-m", "mmp", "serve-api", *words, *([] if ref is None else ["--run-id", ref])]
     command += ["--host", "127.0.0.1", "--port", "0", "--json"]
     log, result = folder / "log", folder / "result"
     with log.open("wb") as stderr, result.open("wb") as stdout:
@@ -274,7 +274,7 @@ def _process(ref: str, words: Sequence[str], folder: Path, steps: Steps) -> Iter
     try:
         with steps("start") as note:
             port = _port(process, log, result)
-            note(f"run {ref} on port {port}")
+            note(f"{ref or 'the alias'} on port {port}")
         yield port
     finally:
         process.terminate()
