@@ -29,6 +29,15 @@ OBJECTIVES = {
     "stumps": (0, {"objective": "reg:squarederror", "max_depth": 1}),
     "no splits": (0, {"objective": "reg:squarederror", "gamma": 1e9}),
 }  # fmt: skip
+CATEGORIES = {0: 3, 3: 40}  # levels of the features that hold codes
+OBJECTIVES |= {
+    f"categories, {name}": (n_classes, {**params, "max_cat_to_onehot": onehot, "max_depth": 5})
+    for name, onehot, (n_classes, params) in (
+        ("sets", 1, OBJECTIVES["two classes"]),
+        ("single", 100, OBJECTIVES["two classes"]),
+        ("both", 4, OBJECTIVES["three classes"]),
+    )
+}
 NONE = {
     "another link": (0, {"objective": "count:poisson"}),
     "weighted trees": (0, {"objective": "reg:squarederror", "booster": "dart", "rate_drop": 0.5}),
@@ -41,9 +50,25 @@ def train(n_classes, params, rounds=20):
     rng = np.random.default_rng(5)
     values = rng.normal(size=(600, N_FEATURES)).astype(np.float32)
     values[rng.random(values.shape) < 0.1] = np.nan
-    score = np.nan_to_num(values[:, 0]) + np.nan_to_num(values[:, 1]) ** 2 + rng.normal(size=600) / 4
+    types = [
+        "c" if position in CATEGORIES and "max_cat_to_onehot" in params else "q"
+        for position in range(N_FEATURES)
+    ]
+    for position, levels in CATEGORIES.items():
+        if types[position] == "c":
+            codes = rng.integers(0, levels, 600)
+            values[:, position] = np.where(np.isnan(values[:, position]), np.nan, codes)
+    score = (
+        np.nan_to_num(values[:, 0] + values[:, 3] % 7)
+        + np.nan_to_num(values[:, 1]) ** 2
+        + rng.normal(size=600) / 4
+    )
     target = np.digitize(score, [0.5, 1.5][: n_classes - 1]) if n_classes else np.abs(score)
-    booster = xgboost.train({"nthread": 1, **params}, xgboost.DMatrix(values, target), rounds)
+    booster = xgboost.train(
+        {"nthread": 1, **params},
+        xgboost.DMatrix(values, target, feature_types=types, enable_categorical=True),
+        rounds,
+    )
     return XGBoostModel(n_classes, N_FEATURES, 1, own=booster)
 
 
@@ -62,6 +87,10 @@ def walk(model):
 def test_any_row_has_the_boosters_bits(model, walk, data):
     cells = st.floats(width=32, allow_infinity=False)
     rows = data.draw(arrays(np.float32, (4, N_FEATURES), elements=cells))
+    for position, levels in CATEGORIES.items():
+        if walk.levels[position]:
+            codes = st.sampled_from([*range(levels), np.nan])
+            rows[:, position] = data.draw(arrays(np.float32, 4, elements=codes))
     np.testing.assert_array_equal(walk.many(rows), model.predict(rows))
 
 
@@ -90,6 +119,8 @@ def test_a_saved_model_predicts_few_rows_and_many_alike(model, tmp_path):
     loaded = load(tmp_path, model.save(tmp_path))
     assert loaded.walk is not None
     rows = np.random.default_rng(1).normal(size=(200, N_FEATURES)).astype(np.float32)
+    for position in np.flatnonzero(loaded.walk.levels):
+        rows[:, position] = np.arange(200) % CATEGORIES[position]
     together = loaded.predict(rows)
     np.testing.assert_array_equal(together, model.predict(rows))
     for place in range(0, 200, 20):

@@ -5,6 +5,9 @@ starting a server. Here every tree is cut into blocks of three levels. A block i
 features of its seven splits, their thresholds, and the blocks that its eight exits lead to; a leaf is a
 block whose exits lead back to it. One step takes all trees from block to block at once, in six calls.
 
+A split on categories becomes a number first: 1 where the row's category is in the split's set, which goes
+right, else 0. Splits of the same set share it, and a table for each column has them all by category.
+
 What makes the bits the same: comparisons in float32; missing values, which become infinities of the sign
 that goes the split's own way for them; leaves summed in float32, in the order of the trees, from the base
 score on; and ``expf`` of the C library, which is XGBoost's too. None of this is believed: `Walk.agrees`
@@ -20,12 +23,13 @@ import json
 import math
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import numpy.typing as npt
 
@@ -37,6 +41,7 @@ if TYPE_CHECKING:
 _LEVELS: Final = 3
 _WIDTH: Final = 2**_LEVELS
 _MOST_BLOCKS: Final = 2_000_000
+_MOST_MEMBERS: Final = 32_000_000
 _EDGE_ROWS: Final = 96
 _SEED: Final = 7
 _LEFT, _RIGHT = np.float32(-np.inf), np.float32(np.inf)
@@ -74,7 +79,8 @@ class Walk:
     roots : ndarray of int32, shape (n_trees,)
         The first block of each tree, those of one group side by side.
     feature : ndarray of int32, shape (n_blocks, 8)
-        What each split looks at: a feature, or ``n_features`` more where missing values go right.
+        What each split looks at: a feature, or ``n_features`` more where missing values go right; from
+        ``2 * n_features`` on the sets of categories.
     threshold : ndarray of float32, shape (n_blocks, 8)
         A row goes left where its value is less.
     following : ndarray of int32, shape (n_blocks, 8)
@@ -83,6 +89,13 @@ class Walk:
         Of leaves.
     base : ndarray of float32, shape (n_groups,)
         The margin of no tree.
+    set_feature : ndarray of int32, shape (n_sets,)
+        The feature that each set of categories is of, ascending.
+    levels : ndarray of int32, shape (n_features,)
+        Number of categories that any set of a feature knows.
+    members : ndarray of uint8
+        Bits: feature by feature, category by category, whether it is in each of its sets; after the
+        last category whether a missing value goes right, and then what no set knows, which does not.
     steps : int
         Blocks on the longest way.
     link : {"identity", "logistic", "softmax"}
@@ -95,15 +108,20 @@ class Walk:
     following: Positions
     value: Singles
     base: Singles
+    set_feature: Positions
+    levels: Positions
+    members: npt.NDArray[np.uint8]
     steps: int
     link: str
 
     def margins(self, row: Singles) -> Singles:
         """Return the margins of one row, of shape (n_groups,)."""
         places, n_features = self._places, len(row)
-        both = np.empty(2 * n_features, np.float32)
+        both = np.empty(2 * n_features + len(self.set_feature), np.float32)
         np.fmax(row, _LEFT, out=both[:n_features])  # of a number and NaN these take the number
-        np.fmin(row, _RIGHT, out=both[n_features:])
+        np.fmin(row, _RIGHT, out=both[n_features : 2 * n_features])
+        for column in places.columns:
+            both[column.sets] = column.members[column.line(float(row[column.feature]))]
         codes = np.packbits(both.take(places.root_feature) >= places.root_threshold)
         blocks = places.following.take(places.roots + _EXITS.take(codes))
         for _ in range(self.steps - 1):
@@ -155,13 +173,15 @@ class Walk:
         """Draw rows of thresholds, their neighbours among the floats, missing values and very large ones."""
         rng = np.random.default_rng(_SEED)
         rows = np.full((_EDGE_ROWS, n_features), np.nan, np.float32)
-        splits = np.isfinite(self.threshold)
+        splits = np.isfinite(self.threshold) & (self.feature < 2 * n_features)
         column, threshold = self.feature[splits] % n_features, self.threshold[splits]
         for position in range(n_features):
             own = np.unique(threshold[column == position])
             near = np.concatenate((own, np.nextafter(own, np.float32(-np.inf)), own * 0, own * 2))
             largest = np.finfo(np.float32).max
             cells = np.concatenate((near, np.array([np.nan, largest, -largest], np.float32)))
+            if levels := int(self.levels[position]):
+                cells = np.array([*range(levels + 2), np.nan], np.float32)
             rows[:, position] = rng.choice(cells, _EDGE_ROWS)
         return np.clip(rows, -np.finfo(np.float32).max, np.finfo(np.float32).max)
 
@@ -174,7 +194,18 @@ class Walk:
             root_threshold=self.threshold[self.roots],
             feature=feature,
             following=self.following.astype(np.intp).ravel(),
+            columns=tuple(self._columns()),
         )
+
+    def _columns(self) -> Iterator[_Column]:
+        n_features, start = len(self.levels), 0
+        bits = np.unpackbits(self.members)
+        for feature, n_sets in zip(*np.unique(self.set_feature, return_counts=True), strict=True):
+            n_lines = int(self.levels[feature]) + 2
+            members = bits[start : start + n_lines * n_sets].reshape(n_lines, n_sets)
+            first = 2 * n_features + int(np.searchsorted(self.set_feature, feature))
+            yield _Column(int(feature), n_lines - 2, slice(first, first + int(n_sets)), members)
+            start += members.size
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,13 +217,30 @@ class _Places:
     root_threshold: Singles
     feature: npt.NDArray[np.intp]
     following: npt.NDArray[np.intp]
+    columns: tuple[_Column, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class _Column:
+    """A column of categories: what it says to the sets of categories that splits have."""
+
+    feature: int
+    n_levels: int
+    sets: slice
+    members: npt.NDArray[np.uint8]
+
+    def line(self, code: float) -> int:
+        """Return the line of a category, of a missing one, or of one that no set knows."""
+        if math.isnan(code):
+            return self.n_levels
+        return int(code) if 0 <= code < self.n_levels else self.n_levels + 1
 
 
 _ARRAYS: Final = tuple(part.name for part in fields(Walk) if part.name not in {"steps", "link"})
 
 
 def of_xgboost(stored: Mapping[str, Any], n_features: int) -> Walk | None:
-    """Cut the trees of XGBoost's JSON into blocks; None where they are not plain numeric ones.
+    """Cut the trees of XGBoost's JSON into blocks; None where they are not of one number a leaf.
 
     Parameters
     ----------
@@ -212,14 +260,20 @@ def of_xgboost(stored: Mapping[str, Any], n_features: int) -> Walk | None:
     if sum(len(tree["left_children"]) for tree in trees) > _MOST_BLOCKS:
         return None
     cut = _Cut(n_features)
-    roots = [cut.block(trees[place], 0, 1) for place in np.argsort(groups, kind="stable").tolist()]
+    roots = [cut.tree(trees[place]) for place in np.argsort(groups, kind="stable").tolist()]
+    sets = cut.sets()
+    if sets is None:
+        return None
     return Walk(
         roots=np.array(roots, np.int32),
-        feature=np.array(cut.feature, np.int32),
+        feature=sets.places[np.array(cut.feature, np.int32)],
         threshold=np.array(cut.threshold, np.float32),
         following=np.array(cut.following, np.int32),
         value=np.array(cut.value, np.float32),
         base=base,
+        set_feature=sets.feature,
+        levels=sets.levels,
+        members=sets.members,
         steps=cut.steps,
         link=link,
     )
@@ -235,6 +289,38 @@ class _Cut:
         self.following: list[list[int]] = []
         self.value: list[float] = []
         self.steps = 1
+        self._sets: dict[tuple[int, bool, frozenset[int]], int] = {}
+        self._categories: dict[int, frozenset[int]] = {}
+
+    def tree(self, tree: Mapping[str, Any]) -> int:
+        """Add the blocks of a tree; return the place of the first."""
+        spans = zip(tree["categories_segments"], tree["categories_sizes"], strict=True)
+        members = [frozenset(tree["categories"][start : start + size]) for start, size in spans]
+        self._categories = dict(zip(tree["categories_nodes"], members, strict=True))
+        return self.block(tree, 0, 1)
+
+    def sets(self) -> _Sets | None:
+        """Return the sets of categories, feature by feature; None where they would take too much room."""
+        n_numbers = 2 * self._n_features
+        ordered = sorted(self._sets, key=lambda key: key[0])
+        places = np.arange(n_numbers + len(ordered), dtype=np.int32)
+        for place, key in enumerate(ordered):
+            places[self._sets[key]] = n_numbers + place
+        levels = np.zeros(self._n_features, np.int32)
+        for feature, _, members in ordered:
+            levels[feature] = max(levels[feature], 1 + max(members, default=0))
+        if sum(int(levels[feature]) + 2 for feature, _, _ in ordered) > _MOST_MEMBERS:
+            return None
+        tables = []
+        for feature, keys in groupby(ordered, key=lambda key: key[0]):
+            n_levels, alike = int(levels[feature]), list(keys)
+            table = np.zeros((n_levels + 2, len(alike)), np.uint8)
+            for column, (_, goes_right, members) in enumerate(alike):
+                table[sorted(members), column] = 1
+                table[n_levels, column] = goes_right
+            tables.append(table.ravel())
+        bits = np.packbits(np.concatenate(tables)) if tables else np.empty(0, np.uint8)
+        return _Sets(places, np.array([key[0] for key in ordered], np.int32), levels, bits)
 
     def block(self, tree: Mapping[str, Any], node: int, depth: int) -> int:
         """Add the block that begins with a node, and those behind it; return its place."""
@@ -257,8 +343,14 @@ class _Cut:
         if split >= _WIDTH - 1 or tree["left_children"][node] < 0:
             return [node] * below
         goes_right = not tree["default_left"][node]
-        self.feature[place][split] = tree["split_indices"][node] + goes_right * self._n_features
-        self.threshold[place][split] = tree["split_conditions"][node]
+        feature = tree["split_indices"][node]
+        if tree["split_type"][node]:
+            key = feature, goes_right, self._categories[node]
+            self.feature[place][split] = self._sets.setdefault(key, 2 * self._n_features + len(self._sets))
+            self.threshold[place][split] = 0.5
+        else:
+            self.feature[place][split] = feature + goes_right * self._n_features
+            self.threshold[place][split] = tree["split_conditions"][node]
         left, right = tree["left_children"][node], tree["right_children"][node]
         return [
             *self._fill(place, tree, left, split=2 * split + 1),
@@ -266,8 +358,18 @@ class _Cut:
         ]
 
 
+@dataclass(frozen=True, eq=False)
+class _Sets:
+    """The sets of categories in order, and where what splits look at stands by now."""
+
+    places: Positions
+    feature: Positions
+    levels: Positions
+    members: npt.NDArray[np.uint8]
+
+
 def _is_plain(tree: Mapping[str, Any]) -> bool:
-    return int(tree["tree_param"]["size_leaf_vector"]) <= 1 and not any(tree["split_type"])
+    return int(tree["tree_param"]["size_leaf_vector"]) <= 1
 
 
 def _link(stored: Mapping[str, Any]) -> str | None:
