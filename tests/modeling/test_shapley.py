@@ -39,7 +39,7 @@ def boosted(params, *, classes=0, n_rows=400, n_features=5, rounds=8, missing=0.
         **params,
     }
     booster = xgboost.train(params, xgboost.DMatrix(values, label=label), rounds)
-    return XGBoostModel(classes, n_features, booster=booster), values
+    return XGBoostModel(classes, n_features, own=booster), values
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -78,7 +78,7 @@ def test_categories_are_left_to_the_library():
     rng = np.random.default_rng(0)
     codes = rng.integers(0, 9, (300, 1)).astype(np.float32)
     rows = xgboost.DMatrix(codes, label=codes[:, 0] % 2, feature_types=["c"], enable_categorical=True)
-    model = XGBoostModel(0, 1, booster=xgboost.train({"max_cat_to_onehot": 1}, rows, 4))
+    model = XGBoostModel(0, 1, own=xgboost.train({"max_cat_to_onehot": 1}, rows, 4))
     assert model._forest is None
     np.testing.assert_allclose(model.contributions(codes).sum(axis=2), model.scores(codes), atol=1e-4)
 
