@@ -71,6 +71,17 @@ def free_ports(number):
         return [one.getsockname()[1] for one in sockets]
 
 
+def watched(folder):
+    """Return a process that stops the servers of a home and removes it when its stdin ends."""
+    down = [sys.executable, str(LOCAL_DEV / "native.py"), "down", "--home", str(folder)]
+    return subprocess.Popen(
+        [sys.executable, "-c", _WATCHER, str(folder), *down],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for pytest
+    )
+
+
 class Home:
     """A home of the native runner, and what runs in it."""
 
@@ -95,13 +106,7 @@ class Home:
         lines = [f"{name}={value}" for name, value in self.values.items()]
         (folder / ".env").touch(0o600)
         (folder / ".env").write_text("\n".join([*lines, ""]))
-        down = [sys.executable, str(LOCAL_DEV / "native.py"), "down", "--home", str(folder)]
-        self.watcher = subprocess.Popen(
-            [sys.executable, "-c", _WATCHER, str(folder), *down],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for pytest
-        )
+        self.watcher = watched(folder)
 
     def run(self, *words):
         """Run a program of mmp-local-dev on this home; what it cannot do fails the test that asked."""

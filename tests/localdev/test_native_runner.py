@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.servers import free_ports
+from tests.servers import free_ports, watched
 
 pytestmark = pytest.mark.infra
 LOCAL_DEV = Path(__file__).parents[2] / "mmp-local-dev"
@@ -28,6 +28,7 @@ class Home:
     def __init__(self, values=None):
         self.folder = Path(tempfile.mkdtemp(prefix="mmp-native-"))
         self.folder.chmod(0o711)
+        self.watcher = watched(self.folder)
         postgresql, redis, mlflow = free_ports(3)
         self.values = values or {
             "POSTGRES_HOST": "localhost",
@@ -118,7 +119,8 @@ class Home:
     def close(self):
         self.native("down")
         self.native("reset", "--yes")
-        subprocess.run(["rm", "-rf", self.folder], check=True)
+        self.watcher.stdin.close()
+        assert self.watcher.wait(60) == 0
 
 
 @pytest.fixture(scope="module")
