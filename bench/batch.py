@@ -25,7 +25,7 @@ from typing import Any
 
 HERE = Path(__file__).resolve().parent
 OUT, DATA, REFERENCE = HERE / "out", HERE / "data", HERE / "reference"
-ROWS = {"200k": 200_000, "1m": 1_000_000, "5m": 5_000_000, "20m": 20_000_000}
+ROWS = {"10k": 10_000, "200k": 200_000, "1m": 1_000_000, "5m": 5_000_000, "20m": 20_000_000}
 UNSET = {"GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT"}
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
 RECIPE = HERE / "recipes" / "churn_xgboost.yaml"
