@@ -12,7 +12,7 @@ import sys
 
 import pytest
 from tests.commands import call
-from tests.http_server import CONFIG, QUIET, Load, serving, train_in
+from tests.http_server import CONFIG, QUIET, Load, Running, serving, train_in
 from tests.tables import write_mixed
 
 from mmp.settings.load import load_config
@@ -307,3 +307,24 @@ def test_a_shadow_answers_along_and_its_differences_are_counted(copy, run_ids):
             set(line) <= {"time", "level", "shadow", "request_id", "prediction", "probability"}
             for line in differing
         )
+
+
+def test_a_log_that_nobody_reads_stops_nothing(project, run_ids):
+    words = ("-m", "mmp", "serve-api", "--port", "0", "--run-id", run_ids["walked"])
+    process = subprocess.Popen(
+        [sys.executable, *words], cwd=project, env={**os.environ, **QUIET}, stderr=subprocess.PIPE, text=True
+    )
+    running = Running(process)
+    try:
+        line = process.stderr.readline()
+        running.port = int(line.rsplit(":", 1)[1])
+        running.wait_until(running.is_ready)
+        with Load(running, "/predict", running.example, n_clients=2) as load:
+            running.wait_until(lambda: len(load.answers) > 3000, 60)
+        assert not load.wrong
+        assert {code for code, _ in load.answers} == {200}
+        assert running.stop() == 0
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
@@ -151,7 +152,13 @@ class FittedPipeline:
 
     @cached_property
     def _row_functions(self) -> tuple[RowFunction, ...]:
-        return tuple(op.row_function() for op in self.ops)
+        functions: list[RowFunction] = []
+        for kind, alike in groupby(self.ops, type):
+            if kind is operations.Fill:  # there may be many, and one call is cheaper than as many
+                functions.append(operations.fill_row(list(alike)))  # type: ignore[arg-type]  # of fills
+            else:
+                functions += [op.row_function() for op in alike]
+        return tuple(functions)
 
     @cached_property
     def _pick(self) -> Any:

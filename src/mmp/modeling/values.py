@@ -84,12 +84,28 @@ def read(spec: ColumnSpec, value: object) -> Value:
 
 def reader(spec: ColumnSpec) -> Callable[[object], Value]:
     """Return a function that reads cells as `read` does, quickest those of the column's own type."""
-    own, fits = _OWN[spec.kind]
+    match spec.kind:
+        case "float":
 
-    def read_cell(value: object) -> Value:
-        if type(value) is own and fits(value):
-            return value  # type: ignore[return-value]  # it is one of a cell's types
-        return read(spec, value)
+            def read_cell(value: object) -> Value:
+                is_own = type(value) is float and -_LARGEST <= value <= _LARGEST
+                return value if is_own else read(spec, value)  # type: ignore[return-value]  # a float
+
+        case "integer":
+
+            def read_cell(value: object) -> Value:
+                is_own = type(value) is int and _LEAST <= value <= _MOST
+                return value if is_own else read(spec, value)  # type: ignore[return-value]  # an integer
+
+        case "text":
+
+            def read_cell(value: object) -> Value:
+                return value if type(value) is str and value else read(spec, value)
+
+        case _:
+
+            def read_cell(value: object) -> Value:
+                return read(spec, value)
 
     return read_cell
 
@@ -231,14 +247,6 @@ def _zone(match: re.Match[str]) -> str:
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _LARGEST = float(np.finfo(np.float64).max)
-# what needs no reading: a type, and when a value of it is a cell as it is
-_OWN: dict[Kind, tuple[type | None, Callable[[Any], bool]]] = {
-    "integer": (int, lambda value: _LEAST <= value <= _MOST),
-    "float": (float, lambda value: -_LARGEST <= value <= _LARGEST),
-    "boolean": (bool, lambda _: True),
-    "text": (str, bool),
-    "timestamp": (None, bool),
-}
 _READERS: dict[Kind, Callable[[ColumnSpec, Any], Value]] = {
     "integer": _read_integer,
     "float": _read_float,

@@ -8,8 +8,10 @@ import os
 import re
 import secrets
 import sys
+import threading
 import time
 from functools import lru_cache
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from mmp.errors import MmpError
@@ -34,6 +36,8 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9/._~-]")
 _LONGEST_PATH: Final = 200
 _SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
 _NUMBERS: Final = itertools.count(secrets.randbits(24))
+_MOST_BLOCKS: Final = 256
+_LAST_WORDS_S: Final = 1.0
 _FLUSH_S: Final = 0.05
 
 
@@ -51,6 +55,9 @@ class _Request(NamedTuple):
 class Log:
     """What happened, written a few at a time: a line of JSON for each request and each event.
 
+    A thread writes, since a full pipe or a slow disk would stop the event loop; what it cannot keep up with
+    is lost, and told.
+
     Parameters
     ----------
     telemetry : Telemetry
@@ -65,6 +72,9 @@ class Log:
         self._telemetry, self._plain, self._descriptor = telemetry, plain, descriptor
         self._requests: list[_Request] = []
         self._is_due = False
+        self._blocks: SimpleQueue[bytes | None] = SimpleQueue()
+        self._lost = 0
+        self._writer = threading.Thread(target=self._write_blocks, name="log", daemon=True)
 
     def write(self, **fields: object) -> None:
         """Write a line now, from any thread."""
@@ -93,10 +103,32 @@ class Log:
     def _put(self, lines: list[bytes]) -> None:
         if not lines:
             return
-        try:
-            os.write(self._descriptor, b"\n".join((*lines, b"")))
-        except OSError:
-            return  # nobody reads the log any more, and requests go on
+        if self._blocks.qsize() >= _MOST_BLOCKS:
+            self._lost += len(lines)
+            return
+        if self._lost:
+            lines.append(encode({"time": _stamp(time.time()), "level": "warning", "lost_lines": self._lost}))
+            self._lost = 0
+        self._blocks.put(b"\n".join((*lines, b"")))
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._writer.start()
+
+    def close(self) -> None:
+        """Write what is there, if somebody takes it in time."""
+        self.flush()
+        self._blocks.put(None)
+        if self._writer.is_alive():
+            self._writer.join(_LAST_WORDS_S)
+
+    def _write_blocks(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            try:
+                while block:
+                    block = block[os.write(self._descriptor, block) :]
+            except OSError:
+                continue  # nobody reads the log any more, and requests go on
 
 
 @lru_cache(4)

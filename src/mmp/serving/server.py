@@ -118,6 +118,7 @@ class _Worker:
     async def serve(self, sockets: list[socket.socket]) -> int:
         """Serve from when the port is open to when the last answer is out."""
         loop = asyncio.get_running_loop()
+        self.gate.log.start()
         server = _Server(_config(self.settings, self.gate))
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._drain, server)
@@ -128,7 +129,7 @@ class _Worker:
         await server.serve(sockets)
         self.service.end("stopped")
         self.predictor.close()
-        self.gate.log.flush()
+        self.gate.log.close()
         loading.cancel()
         with suppress(asyncio.CancelledError):
             await loading

@@ -37,7 +37,7 @@ from mmp.modeling.ops.base import Op, Row, RowFunction, State
 from mmp.modeling.ops.categories import Category, Expand, Lookup
 from mmp.modeling.ops.dates import PARTS, DatePart, date_part
 from mmp.modeling.ops.guest import SKOPS, Guest
-from mmp.modeling.ops.numbers import Affine, Bin, Clip, Fill, Indicator, Product
+from mmp.modeling.ops.numbers import Affine, Bin, Clip, Fill, Indicator, Product, fill_row
 from mmp.modeling.ops.series import Pair, Recall, Same
 from mmp.modeling.ops.trees import Trees
 
@@ -70,6 +70,7 @@ __all__ = [
     "State",
     "Trees",
     "date_part",
+    "fill_row",
     "from_state",
 ]
 

@@ -62,6 +62,18 @@ class Fill(Unary):
         return fill
 
 
+def fill_row(fills: Sequence[Fill]) -> RowFunction:
+    """Return what several fills in a row do to one row."""
+    parts = [(op.source, op.targets[0], op.value) for op in fills]
+
+    def fill(row: Row) -> None:
+        for source, target, value in parts:
+            cell = row[source]
+            row[target] = value if cell is None else cell
+
+    return fill
+
+
 def _fits(value: object, kind: Kind) -> bool:
     match kind:
         case "text":
