@@ -89,6 +89,11 @@ def rows_in(path):
     return [tuple(row.values()) for row in pq.read_table(path).to_pylist()]
 
 
+def has_begun():
+    """Tell whether a part is done."""
+    return any(b"\n" in path.read_bytes() for path in Path(".mmp/batch").glob("*/parts.jsonl"))
+
+
 def test_the_query_of_the_training_is_asked_again(connection, config, tmp_path):
     config("files")
     score(output=str(tmp_path / "a.parquet"))
@@ -143,7 +148,7 @@ def test_a_killed_batch_goes_on_with_the_rows_that_it_began_with(connection, con
     config("append")
     command = ("batch-inference", "--run-id", "latest", "--part-rows", "20", "--json")
     process = start(*command, cwd=folder)
-    while process.poll() is None and not any(Path(".mmp/batch").glob("*/parts.jsonl")):
+    while process.poll() is None and not has_begun():
         pass
     process.send_signal(signal.SIGKILL)
     finish(process)
@@ -180,7 +185,7 @@ def test_a_database_that_goes_away_is_a_sentence_and_comes_back(tmp_path, monkey
         monkeypatch.setenv("MMP_CONFIG", "append.yaml")
         command = ("batch-inference", "--run-id", "latest", "--part-rows", "500", "--json")
         process = start(*command, cwd=tmp_path)
-        while process.poll() is None and not any(Path(".mmp/batch").glob("*/parts.jsonl")):
+        while process.poll() is None and not has_begun():
             pass
         home.run("native.py", "down")
         ended = finish(process)

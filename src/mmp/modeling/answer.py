@@ -53,8 +53,9 @@ def answer(
         if np.isnan(matrix.values).any():
             raise missing_values(matrix, where=where) from error
         raise
-    finite = np.isfinite(output if output.ndim == 1 else output.sum(axis=1))
+    finite = np.isfinite(output)
     if not finite.all():
+        finite = finite if finite.ndim == 1 else finite.all(axis=1)
         raise _unanswered(matrix, np.flatnonzero(~finite), where)
     return output
 
