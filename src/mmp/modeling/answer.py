@@ -55,8 +55,7 @@ def answer(
         raise
     finite = np.isfinite(output)
     if not finite.all():
-        finite = finite if finite.ndim == 1 else finite.all(axis=1)
-        raise _unanswered(matrix, np.flatnonzero(~finite), where)
+        raise _unanswered(matrix, np.unique(np.nonzero(~finite)[0]), where)
     return output
 
 
