@@ -78,7 +78,10 @@ def test_every_recipe_of_the_repository_trains(path, tmp_path, monkeypatch):
     result = train(load_recipe(path), load_config("configs/local.yaml"))
     assert not result.warnings
     primary = TASKS[result.task].primary_metric
-    assert {primary} <= result.metrics["test"].keys() & result.metrics["validation"].keys()
+    assert primary in result.metrics["test"]
+    # folds stand in for a validation part
+    judged = result.metrics.get("validation") or result.metrics["cv"]
+    assert any(primary in name for name in judged)
 
 
 def test_there_are_recipes():

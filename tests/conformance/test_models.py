@@ -363,7 +363,8 @@ def test_loading_takes_the_files_and_nothing_else(row, tmp_path, capfd):
     model = fitted(row).model
     (tmp_path / "a").mkdir()
     meta = model.save(tmp_path / "a")
-    assert [path.name for path in (tmp_path / "a").iterdir()] == [row.file]
+    # XGBoost's trees are beside it, for single rows
+    assert {path.name for path in (tmp_path / "a").iterdir()} - {"trees.npz"} == {row.file}
     (tmp_path / "a").rename(tmp_path / "b")
     engines.load(row.engine, tmp_path / "b", meta)
     assert capfd.readouterr() == ("", "")
