@@ -89,8 +89,8 @@ def test_workers_serve_together_and_one_that_dies_is_replaced(project, run_ids):
         answered = sum(code == 200 for code, _ in load.answers)
         text = running.get("/metrics").body.decode()
         counted = next(line for line in text.splitlines() if 'route="/predict",status="200"' in line)
-        # counters follow by a moment, which the dead one took with it; one of three workers would be a third
-        assert abs(int(counted.rsplit(" ", 1)[1]) - answered) <= answered / 4
+        # a worker counts when it has sent: the dead one may have answered what it had not counted
+        assert abs(int(counted.rsplit(" ", 1)[1]) - answered) <= 8
         assert "mmp_workers 3" in text
         assert running.stop() == 0
 

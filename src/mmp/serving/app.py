@@ -82,7 +82,7 @@ def build(
     _add_model(app, service, predictor)
     _add_docs(app, service, settings)
     if settings.metrics_enabled:
-        _add_metrics(app, telemetry, gate)
+        _add_metrics(app, telemetry)
     v2.add(app, service, predictor)
     return app, gate
 
@@ -154,9 +154,8 @@ def _add_docs(app: FastAPI, service: Service, settings: Serving) -> None:
         _get(app, "/docs", docs)
 
 
-def _add_metrics(app: FastAPI, telemetry: Telemetry, gate: Gate) -> None:
+def _add_metrics(app: FastAPI, telemetry: Telemetry) -> None:
     async def metrics(_request: Request) -> Response:
-        gate.log.flush()  # counts what was answered until now
         return Response(telemetry.text(), media_type="text/plain; version=0.0.4")
 
     _get(app, "/metrics", metrics)

@@ -42,7 +42,7 @@ _FLUSH_S: Final = 0.05
 
 
 class _Request(NamedTuple):
-    """A request that was answered, as the log and the counters take note of it."""
+    """A request that was answered, as the log takes note of it."""
 
     at: float
     request_id: str
@@ -60,16 +60,14 @@ class Log:
 
     Parameters
     ----------
-    telemetry : Telemetry
-        Counts requests when their lines are written.
     plain : frozenset of str
         Paths that are written as they are; of others only safe characters.
     descriptor : int
         Where to.
     """
 
-    def __init__(self, telemetry: Telemetry, plain: frozenset[str], descriptor: int = 2) -> None:
-        self._telemetry, self._plain, self._descriptor = telemetry, plain, descriptor
+    def __init__(self, plain: frozenset[str], descriptor: int = 2) -> None:
+        self._plain, self._descriptor = plain, descriptor
         self._requests: list[_Request] = []
         self._is_due = False
         self._blocks: SimpleQueue[bytes | None] = SimpleQueue()
@@ -88,11 +86,10 @@ class Log:
             asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
 
     def flush(self) -> None:
-        """Count and write the requests so far."""
+        """Write the requests so far."""
         requests, self._requests, self._is_due = self._requests, [], False
         lines = []
         for at, request_id, method, path, status, seconds in requests:
-            self._telemetry.answered(path, status, seconds)
             shown = path if path in self._plain else _UNSAFE.sub("?", path[:_LONGEST_PATH])
             lines.append(
                 f'{{"time":"{_stamp(at)}","request_id":"{request_id}","method":"{method}","path":"{shown}",'
@@ -186,7 +183,7 @@ class Gate:
         self._authorise, self._telemetry = authorise, telemetry
         self._max_inflight, self._budget_s, self._max_body = max_inflight, budget_s, max_body_bytes
         self._admin_port, self._admin, self._public = admin_port, admin, public
-        self.log = Log(telemetry, frozenset(hot) | OPEN)
+        self.log = Log(frozenset(hot) | OPEN)
         self.inflight = 0
         self.is_draining = False
 
@@ -295,6 +292,7 @@ class Gate:
         return (own, (b"connection", b"close")) if self.is_draining else (own,)
 
     def _note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
+        self._telemetry.answered(path, status, seconds)
         self._telemetry.inflight(self.inflight)
         self.log.request(request_id, method, path, status, seconds)
 
