@@ -77,7 +77,8 @@ class Theirs:
 
         self.roles = common
         frame = pd.read_parquet(path, columns=[*common.FEATS, common.TARGET])
-        self.rows, self.target = frame[common.FEATS], frame[common.TARGET]
+        # pandas 2 has None where text is missing, which SimpleImputer does not take for missing
+        self.rows, self.target = frame[common.FEATS].fillna(np.nan), frame[common.TARGET]
         self.names: list[str] = []
 
     def run(self) -> Matrices:
