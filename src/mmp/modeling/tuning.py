@@ -13,7 +13,7 @@ import socket
 import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from queue import SimpleQueue
@@ -400,7 +400,9 @@ def _fail_dead(study: OptunaStudy) -> None:
     for trial in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         host, _, number = str(trial.user_attrs.get(_PROCESS, "")).rpartition(" ")
         if host == socket.gethostname() and not _is_alive(int(number)):
-            study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
+            # another process may say so in the same moment
+            with suppress(optuna.exceptions.UpdateFinishedTrialError):
+                study.tell(trial.number, state=optuna.trial.TrialState.FAIL, skip_if_finished=True)
 
 
 def _is_alive(process: int) -> bool:
