@@ -13,6 +13,7 @@ from mmp.errors import DataError
 from mmp.modeling import golden
 from mmp.modeling.baseline import describe
 from mmp.modeling.columns import coerce, column_of
+from mmp.modeling.engines.base import Model
 from mmp.modeling.pipeline import FittedPipeline
 from mmp.settings.steps import STEP_MODELS
 
@@ -121,18 +122,21 @@ def test_a_model_that_refuses_unseen_categories_is_not_asked_for_them(encoder, t
         bundle.predict([{"city": "d", "size": 1}])
 
 
-class _Broken:
+class _Broken(Model):
     """A model whose answers are infinite."""
 
     engine = "linear"
 
-    def predict(self, values):
+    def _predict(self, values):
         return np.full(len(values), np.inf)
+
+    def _save(self, folder):
+        raise NotImplementedError
 
 
 def test_a_model_without_finite_answers_is_not_packaged(tmp_path):
     bundle = bundles.train(bundles.write_csv(tmp_path / "t.csv", labels="value"), task="regression")
     whole = [row for row in bundle.examples if not {None, golden.UNSEEN} & set(row.values())]
-    broken = dataclasses.replace(bundle, model=_Broken(), examples=tuple(whole))
+    broken = dataclasses.replace(bundle, model=_Broken(0, bundle.model.n_features), examples=tuple(whole))
     with pytest.raises(DataError, match="no finite answer for row 0"):
         golden.write(broken, tmp_path)

@@ -15,7 +15,7 @@ from mmp.catalog.tasks import TASKS
 from mmp.errors import DataError, EmptySplitError, Finding, TrainingError, UnknownNameError
 from mmp.evaluation import own
 from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError, macro, weighted
-from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
+from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -43,8 +43,8 @@ def evaluate(
     ----------
     target : Target
         The truth.
-    output : ndarray of shape (n_rows, n_classes) or (n_rows,)
-        Probabilities, or predicted numbers.
+    output : ndarray of shape (n_rows, n_classes), (n_rows,) or (n_rows, n_columns)
+        Probabilities, or predicted numbers, which are the first of several columns.
     task : str
         The task, whose metrics these are.
     metrics : sequence of str, optional
@@ -206,7 +206,7 @@ def _check(output: npt.NDArray[np.float64], split: str) -> None:
 
 def _rows(target: Target, output: npt.NDArray[np.float64], threshold: float) -> Decisions | Errors:
     if target.kind == "regression":
-        return Errors(target.values, output)
+        return Errors(target.values, numbers(output))
     return Decisions(target.values, decide(output, threshold=threshold, positive=target.positive), output)
 
 

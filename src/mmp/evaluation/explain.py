@@ -21,7 +21,8 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -36,7 +37,7 @@ from mmp.modeling import engines
 from mmp.modeling.engines.base import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     import numpy.typing as npt
@@ -138,20 +139,18 @@ def explain(
     SettingsError
         The library has no contributions for a model of these parameters.
     """
-    matrix = bundle.pipeline.matrix(columns).values
-    try:
-        parts = _within(budget_s, *_method(bundle), matrix)
-        unit = _unit(bundle, matrix[: len(parts)], parts.sum(axis=2))
-    except engines.engine(bundle.model.engine).errors() as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise _unexplained(bundle, f"{bundle.model.engine} says: {reason}") from error
+    explainer = Explainer.of(bundle)
+    matrix = explainer.bundle.pipeline.matrix(columns).values
+    with _refusals(explainer.bundle):
+        parts = _within(budget_s, explainer.parts, explainer.n_first, matrix)
+        unit = _unit(explainer.bundle, matrix[: len(parts)], parts.sum(axis=2))
     classes, picked = _picked(bundle, parts)
     explanation = Explanation(
-        columns=tuple(spec.name for spec in bundle.pipeline.inputs),
+        columns=explainer.columns,
         classes=classes,
         unit=unit,
         rows=rows[: len(parts)],
-        values=picked[:, :, :-1] @ credits_of(bundle.pipeline),
+        values=picked[:, :, :-1] @ explainer.credits,
         base=picked[0, :, -1],
     )
     findings = []
@@ -159,6 +158,64 @@ def explain(
         message = f"Only {len(parts):,} of {len(matrix):,} rows were explained within {budget_s:g} seconds."
         findings.append(Finding("explain", "warn", message))
     return explanation, findings
+
+
+@dataclass(frozen=True, eq=False)
+class Explainer:
+    """What explains the rows of a model, made ready once for any number of them.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        The model, its estimator the one that is explained.
+    parts : callable
+        From the matrix of rows to parts of shape (n_rows, n_scores, n_features + 1), the base last. A row
+        has the same ones whatever stands beside it.
+    n_first : int
+        How many rows to begin with, where time is limited.
+    credits : ndarray of shape (n_features, n_columns)
+        How much of each feature counts for each column.
+    """
+
+    bundle: Bundle
+    parts: Explain
+    n_first: int
+    credits: Floats
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> Explainer:
+        """Make ready what explains a model; raises what `explain` does."""
+        bundle = replace(bundle, model=bundle.model.explained)
+        with _refusals(bundle):
+            return cls(bundle, *_method(bundle), credits_of(bundle.pipeline))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What is explained by: the model's inputs but for keys, which are no features."""
+        return tuple(spec.name for spec in self.bundle.pipeline.inputs)
+
+    def unit(self) -> str:
+        """Return what scores count, by rows like those of the training; raises what `explain` does."""
+        matrix = background(self.bundle)
+        with _refusals(self.bundle):
+            return _unit(self.bundle, matrix, self.parts(matrix).sum(axis=2))
+
+    def values(self, columns: Columns) -> Floats:
+        """Return `Explanation.values` of rows, however long it takes."""
+        matrix = self.bundle.pipeline.matrix(columns).values
+        with _refusals(self.bundle):
+            _, picked = _picked(self.bundle, self.parts(matrix))
+        return np.asarray(picked[:, :, :-1] @ self.credits)
+
+
+@contextmanager
+def _refusals(bundle: Bundle) -> Iterator[None]:
+    """Say in a sentence that a library does not explain its model."""
+    try:
+        yield
+    except engines.errors(bundle.model) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise _unexplained(bundle, f"{bundle.model.engine} says: {reason}") from error
 
 
 def credits_of(pipeline: FittedPipeline) -> Floats:

@@ -38,7 +38,7 @@ def answer(
 
     Returns
     -------
-    ndarray of shape (n_rows, n_classes) or (n_rows,)
+    ndarray of shape (n_rows, n_classes), (n_rows,) or (n_rows, 1 + len(model.columns))
         Probabilities of the classes, or values; finite.
 
     Raises
@@ -49,7 +49,7 @@ def answer(
     try:
         with np.errstate(invalid="ignore", over="ignore"):  # looked at below
             output = model.predict(matrix.values) if known is None else known
-    except engines.engine(model.engine).errors() as error:
+    except engines.errors(model) as error:
         if np.isnan(matrix.values).any():
             raise missing_values(matrix, where=where) from error
         raise

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmp.modeling.columns import Column
-from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
+from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -107,7 +107,7 @@ def _target(target: Target) -> Summary:
 
 def _predictions(target: Target, output: npt.NDArray[np.float64], threshold: float) -> dict[str, Summary]:
     if target.kind == "regression":
-        return {"prediction": describe(Column("float", output))}
+        return {"prediction": describe(Column("float", numbers(output)))}
     decided = decide(output, threshold=threshold, positive=target.positive)
     if target.positive is not None:
         scores = {"probability": output[:, target.positive]}

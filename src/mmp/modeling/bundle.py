@@ -133,6 +133,8 @@ class Bundle:
     @property
     def output_names(self) -> tuple[str, ...]:
         """Names of the columns of a prediction, entity keys apart."""
+        if not self.classes:
+            return ("prediction", *self.model.columns)
         binary = () if self.positive is None else ("probability",)
         classes = (f"probability_{name}" for name in class_names(self.classes))
         return ("prediction", *binary, *classes)
@@ -164,7 +166,7 @@ class Bundle:
 
         Returns
         -------
-        ndarray of shape (n_rows, n_classes) or (n_rows,)
+        ndarray of shape (n_rows, n_classes), (n_rows,) or (n_rows, 1 + len(model.columns))
             Probabilities of the classes, or values.
         """
         typed = self.read(source, where=where)
@@ -178,7 +180,7 @@ class Bundle:
 
     def _values(self, output: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any] | list[Any]]:
         if not self.classes:
-            return {"prediction": output}
+            return dict(zip(self.output_names, np.atleast_2d(output.T), strict=True))
         decided = decide(output, threshold=self.threshold, positive=self.positive)
         probabilities = list(output.T)
         if self.positive is not None:

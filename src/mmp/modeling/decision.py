@@ -58,6 +58,17 @@ def decide(
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
 
 
+def numbers(output: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the predicted numbers of a regression's output, which may have more columns than that.
+
+    Examples
+    --------
+    >>> numbers(np.array([[2.0, 1.0, 3.0]])).tolist(), numbers(np.array([2.0])).tolist()
+    ([2.0], [2.0])
+    """
+    return output if output.ndim == 1 else output[:, 0]
+
+
 def class_names(classes: Sequence[object]) -> tuple[str, ...]:
     """Name each class so that a metric and a column can be called after it.
 

@@ -87,6 +87,8 @@ class Single:
         """Return the class that an output speaks for, as the user wrote it, or the number."""
         if not isinstance(output, list):
             return output
+        if not self.bundle.classes:
+            return output[0]
         if self._positive is None:
             return self.bundle.classes[output.index(max(output))]
         decided = output[self._positive] >= self.bundle.threshold
@@ -102,7 +104,13 @@ class Single:
         """
         cells = {name: coerce_value(spec, row[name]) for name, spec in self._specs.items()}
         (output,) = self.outputs([self.features(cells)])
-        values = output if isinstance(output, list) else []
-        positive = self.bundle.positive
-        binary = [] if positive is None else [values[positive]]
-        return dict(zip(self.bundle.output_names, [self.prediction(output), *binary, *values], strict=True))
+        values = [self.prediction(output), *self._beside(output)]
+        return dict(zip(self.bundle.output_names, values, strict=True))
+
+    def _beside(self, output: Output) -> list[float]:
+        """Return what stands beside the prediction: probabilities, or the further columns of a number."""
+        if not isinstance(output, list):
+            return []
+        if not self.bundle.classes:
+            return output[1:]
+        return output if self.bundle.positive is None else [output[self.bundle.positive], *output]

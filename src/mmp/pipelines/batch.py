@@ -20,6 +20,7 @@ from mmp.data.durable import replacing
 from mmp.data.sinks.work import Work
 from mmp.data.table import ColumnSpec
 from mmp.errors import DataError, Finding, SettingsError
+from mmp.evaluation.strongest import Strongest
 from mmp.modeling import complete, threads
 from mmp.pipelines import record
 from mmp.pipelines.differences import require_columns, unread
@@ -34,7 +35,7 @@ from mmp.tracking.run import BATCH, KIND, PARENT, TASK, run
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from mmp.data.batches import Batches
     from mmp.data.sinks.work import Part
@@ -50,8 +51,12 @@ if TYPE_CHECKING:
 PART_ROWS = 1 << 18
 """Rows of a part: some seconds of work, and some megabytes of output."""
 
+EXPLAINED_PART_ROWS = 1 << 14
+"""Rows of a part where each is explained, which takes a hundred times as long."""
+
 _RUN = "run"
 _MOST_BLOCK_ROWS = 1 << 16
+_MOST_EXPLAINED_ROWS = 1 << 11
 _LEAST_BLOCK_ROWS = 1 << 10
 _BLOCK_CELLS = 1 << 22
 _LINEAGE = (pa.field("run_id", pa.string()), pa.field("predicted_at", pa.timestamp("us", "UTC")))
@@ -139,6 +144,8 @@ class _Job:
     def key(self) -> dict[str, Any]:
         """What makes this the same batch when it is tried again."""
         of_rows = {"rejects": self.policy.on_bad_row == "reject", "lineage": self.policy.lineage_columns}
+        if self.policy.explain_top_k is not None:
+            of_rows["explain_top_k"] = self.policy.explain_top_k
         return {
             "model": self.logged.run.tags.get(manifest.TAG, self.logged.run.run_id),
             "input": self.rows.identity,
@@ -155,7 +162,8 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
     parameters: Mapping[str, Any] | None = None,
     output: str | None = None,
     restart: bool = False,
-    part_rows: int = PART_ROWS,
+    part_rows: int | None = None,
+    explain_top_k: int | None = None,
     watcher: Watcher | None = None,
     tell: Callable[[Iterable[Finding]], None] | None = None,
 ) -> BatchResult:
@@ -178,8 +186,10 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
         A file, or a directory for a file each part, instead of the config's output.
     restart : bool
         Whether to begin anew, and to replace an output of something else.
-    part_rows : int
-        Rows of a part.
+    part_rows : int, optional
+        Rows of a part; `PART_ROWS`, or `EXPLAINED_PART_ROWS`, by default.
+    explain_top_k : int, optional
+        How many columns to name for each row, instead of the config's ``output.inference.explain_top_k``.
     watcher : Watcher, optional
         Is told about the steps as they happen.
     tell : callable, optional
@@ -197,10 +207,13 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
         note(f"{logged.run.name}, {logged.bundle.class_path}")
     target = find_output(config, output, logged.run.run_id)
     source = find_rows(logged, config, data, parameters)
+    policy = config.output.inference
+    if explain_top_k is not None:
+        policy = policy.model_copy(update={"explain_top_k": explain_top_k})
     with Work(target.work, str(target)) as work:
         with steps("open") as note:
             rows = open_rows(logged, config, source, work.folder, fresh=restart)
-            job = _Job(logged, rows, target, config.output.inference, part_rows)
+            job = _Job(logged, rows, target, policy, part_rows or _part_rows(policy))
             scorer = _scorer(job, findings)
             note(rows.source + ("" if rows.n_rows is None else f", {rows.n_rows:,} rows"))
         entities = [spec.name for spec in logged.bundle.entities]
@@ -219,10 +232,14 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
                 _end_before(store, work, active.run_id)
                 resumed = tuple(work.done)
                 with steps("score") as note:
-                    for part in _parts(job, scorer, work, sink):
-                        clock.count(part)
-                        steps.progress(clock.progress(work.done, rows.n_rows))
-                    note(clock.progress(work.done, rows.n_rows))
+                    clock.begin(n_before=sum(part.rows + part.rejected for part in resumed))
+
+                    def count(n_rows: int) -> None:
+                        clock.n_rows += n_rows
+                        steps.progress(clock.progress(len(work.done) + 1, rows.n_rows))
+
+                    _score(job, scorer, work, sink, count)
+                    note(clock.progress(len(work.done), rows.n_rows))
                 with steps("write") as note:
                     result = _finish(job, work, sink, scorer, active.run_id, resumed, clock)
                     note(result.output)
@@ -242,15 +259,24 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
     types = {spec.name: pa.string() for spec in bundle.inputs}
     types |= {name: _plain(declared.field(name).type) for name in keys}
     # a thread of ours for each core, and none of the library's own beside it: see docs/adr
-    one = replace(bundle, model=replace(bundle.model, threads=1))
+    one = replace(bundle, model=bundle.model.with_threads(1))
     schema = one.predict(no_rows(pa.schema(list(types.items())))).to_arrow().schema
+    top_k = job.policy.explain_top_k
+    strongest = None if top_k is None else Strongest(one, top_k)
+    if strongest is not None:
+        schema = _extended(schema, strongest.fields, "Leave explain_top_k out")
     if job.policy.lineage_columns:
-        if taken := {each.name for each in _LINEAGE} & set(schema.names):
-            raise SettingsError(
-                f"The output has a column '{min(taken)}' already.", hint="Set lineage_columns to false."
-            )
-        schema = pa.schema([*schema, *_LINEAGE])
-    return Scorer(one, job.reads, schema, job.rows.source, rejects=job.policy.on_bad_row == "reject")
+        schema = _extended(schema, _LINEAGE, "Set lineage_columns to false")
+    rejects = job.policy.on_bad_row == "reject"
+    return Scorer(one, job.reads, schema, job.rows.source, rejects=rejects, strongest=strongest)
+
+
+def _extended(schema: pa.Schema, fields: Sequence[pa.Field], instead: str) -> pa.Schema:
+    if taken := {each.name for each in fields} & set(schema.names):
+        raise SettingsError(
+            f"The output has a column '{min(taken)}' already.", hint=f"{instead}, or rename the column."
+        )
+    return pa.schema([*schema, *fields])
 
 
 def _plain(type_: pa.DataType) -> pa.DataType:
@@ -307,37 +333,46 @@ def _lookup(job: _Job, begun_at: datetime) -> Callable[[pa.Table], pa.Table]:
     return completed
 
 
-def _parts(job: _Job, scorer: Scorer, work: Work, sink: Sink) -> Iterator[Part]:
-    """Score what is left, and yield each part when it is safe."""
-    first = sum(part.rows + part.rejected for part in work.done)
+def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[int], None]) -> None:
+    """Score what is left, part by part; each is safe before the next is written."""
     rows = blocks(
         job.rows,
         job.columns,
-        first=first,
-        most_rows=_block_rows(job.bundle),
+        first=sum(part.rows + part.rejected for part in work.done),
+        most_rows=_block_rows(scorer),
         part_rows=job.part_rows,
     )
     n_threads = threads.cores()
     with closing(in_order(scorer, rows, n_threads=n_threads, ahead=n_threads + 1)) as scored:
         for number, pieces in groupby(scored, lambda each: each.first // job.part_rows):
-            yield _write(number, list(pieces), job, work, sink)
+            of_part = []
+            for piece in pieces:
+                of_part.append(piece)
+                count(piece.n_rows)
+            _write(number, of_part, job, work, sink)
 
 
-def _block_rows(bundle: Bundle) -> int:
+def _part_rows(policy: Target) -> int:
+    return PART_ROWS if policy.explain_top_k is None else EXPLAINED_PART_ROWS
+
+
+def _block_rows(scorer: Scorer) -> int:
     """Return how many rows go through the model at once: many, but not of a wide table."""
-    n_columns = len(bundle.inputs) + len(bundle.pipeline.names)
-    return max(_LEAST_BLOCK_ROWS, min(_MOST_BLOCK_ROWS, _BLOCK_CELLS // n_columns))
+    bundle, strongest = scorer.bundle, scorer.strongest
+    n_cells, most = len(bundle.inputs) + len(bundle.pipeline.names), _MOST_BLOCK_ROWS
+    if strongest is not None:
+        n_cells, most = n_cells + strongest.n_cells, _MOST_EXPLAINED_ROWS
+    return max(_LEAST_BLOCK_ROWS, min(most, _BLOCK_CELLS // n_cells))
 
 
-def _write(number: int, pieces: list[Scored], job: _Job, work: Work, sink: Sink) -> Part:
+def _write(number: int, pieces: list[Scored], job: _Job, work: Work, sink: Sink) -> None:
     bad = [each for piece in pieces for each in piece.bad]
     if bad:
         with replacing(work.rejected(number)) as beside:
             beside.write_text("".join(map(_line, bad)), encoding="utf-8")
         _refuse_many(sum(part.rejected for part in work.done) + len(bad), bad, job)
-    part = replace(sink.write(number, [piece.table for piece in pieces]), rejected=len(bad))
-    work.record(part)
-    return part
+    part = sink.write(number, [piece.table for piece in pieces])
+    work.record(replace(part, rejected=len(bad)))
 
 
 def _line(bad: Bad) -> str:
@@ -381,6 +416,7 @@ def _finish(
             "rejected": rejected,
             "rejected_output": rejected_output,
             "columns": [{"name": each.name, "type": str(each.type)} for each in scorer.schema],
+            **({} if scorer.strongest is None else {"shap_unit": scorer.strongest.unit}),
         }
     )
     return BatchResult(
@@ -437,14 +473,16 @@ def _tags(job: _Job) -> dict[str, str]:
 
 @dataclass
 class _Clock:
-    """How long it takes, and how many rows that were."""
+    """How long it takes, and how many rows this process scored and others did before."""
 
     started: float = field(default_factory=time.perf_counter)
+    scoring: float = 0.0
     n_rows: int = 0
+    n_before: int = 0
 
-    def count(self, part: Part) -> None:
-        """Count the rows of a part that this process scored."""
-        self.n_rows += part.rows + part.rejected
+    def begin(self, *, n_before: int) -> None:
+        """Begin to score."""
+        self.scoring, self.n_before = time.perf_counter(), n_before
 
     def figures(self) -> dict[str, Any]:
         """Return seconds, rate and memory."""
@@ -456,12 +494,10 @@ class _Clock:
             "peak_rss_mb": round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1),
         }
 
-    def progress(self, done: list[Part], n_rows: int | None) -> str:
+    def progress(self, part: int, n_rows: int | None) -> str:
         """Return how far it is: rows, rate, time left."""
-        n_done = sum(part.rows + part.rejected for part in done)
-        rate = self.n_rows / (time.perf_counter() - self.started)
+        n_done = self.n_before + self.n_rows
+        rate = self.n_rows / (time.perf_counter() - self.scoring)
         of = "" if n_rows is None else f" of {n_rows:,}"
         left = "" if n_rows is None or not rate else f", {(n_rows - n_done) / rate:,.0f} s left"
-        return (
-            f"{n_done:,}{of} rows, part {len(done):,}, {rate:,.0f} rows/s{left if n_done != n_rows else ''}"
-        )
+        return f"{n_done:,}{of} rows, part {part:,}, {rate:,.0f} rows/s{left if n_done != n_rows else ''}"

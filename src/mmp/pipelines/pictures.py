@@ -181,6 +181,7 @@ def _judged(bundle: Bundle, sample: Sample, output: npt.NDArray[np.float64]) -> 
     from mmp.evaluation.metrics import Decisions, Errors
     from mmp.evaluation.plots import classes, numbers
     from mmp.modeling.decision import decide
+    from mmp.modeling.decision import numbers as predicted
 
     if bundle.classes:
         decided = decide(output, threshold=bundle.threshold, positive=bundle.positive)
@@ -189,5 +190,5 @@ def _judged(bundle: Bundle, sample: Sample, output: npt.NDArray[np.float64]) -> 
             classes.Judged(rows, bundle.classes, bundle.positive, sample.part, bundle.threshold)
         )
     return numbers.pictures(
-        numbers.Measured(Errors(sample.whole.values, output), bundle.target.name, sample.part)
+        numbers.Measured(Errors(sample.whole.values, predicted(output)), bundle.target.name, sample.part)
     )

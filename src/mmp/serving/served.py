@@ -156,10 +156,12 @@ class Served:
         """Return one row's answer as JSON holds it."""
         answer = self.form.keys(row)
         answer["prediction"] = self.single.prediction(output)
-        if isinstance(output, list):
+        if self.bundle.classes and isinstance(output, list):
             if self.bundle.positive is not None:
                 answer["probability"] = output[self.bundle.positive]
             answer["probabilities"] = dict(zip(self._class_names, output, strict=True))
+        elif isinstance(output, list):
+            answer |= zip(self.bundle.model.columns, output[1:], strict=True)
         return answer
 
     @cached_property

@@ -152,7 +152,8 @@ def load(folder: Path | str, *, expected_digest: str | None = None, trust: Colle
 
 def _libraries(bundle: Bundle) -> tuple[str, ...]:
     guests = _GUESTS if bundle.pipeline.has_guests else ()
-    return tuple(dict.fromkeys(("numpy", *_LIBRARIES[bundle.model.engine], *guests)))
+    own = (library for engine in bundle.model.libraries for library in _LIBRARIES[engine])
+    return tuple(dict.fromkeys(("numpy", *own, *guests)))
 
 
 def _check_versions(facts: Mapping[str, Any], trust: Collection[str]) -> bool:

@@ -28,6 +28,11 @@ def fit(job: FitJob) -> Model:
     return engine(job.row.engine).fit(job)
 
 
+def errors(model: Model) -> tuple[type[Exception], ...]:
+    """Return what the libraries of a model raise."""
+    return tuple(error for name in model.libraries for error in engine(name).errors())
+
+
 def load(
     name: str,
     folder: Path,

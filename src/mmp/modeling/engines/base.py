@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from mmp.modeling import threads
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
     from pathlib import Path
+    from typing import Self
 
     import numpy.typing as npt
 
@@ -87,6 +88,9 @@ class FitJob:
 class Model(ABC):
     """A fitted estimator: from a matrix to probabilities or numbers, and to files.
 
+    A model may be made of models: what calibrates one, adds bounds to it or joins several is an engine of
+    its own that holds them, so that there is one way to predict.
+
     Parameters
     ----------
     n_classes : int
@@ -112,6 +116,25 @@ class Model(ABC):
     history: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     fitted: npt.NDArray[np.float64] | None = None
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of what each row's output has beyond a predicted number, which comes first."""
+        return ()
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Names of the engines whose libraries it needs."""
+        return (self.engine,)
+
+    @property
+    def explained(self) -> Model:
+        """The model whose contributions explain this one: itself, or what it does no more than adjust."""
+        return self
+
+    def with_threads(self, n_threads: int) -> Self:
+        """Return the same model, predicting with at most so many threads."""
+        return replace(self, threads=n_threads)
+
     def predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Predict every row by itself: its answer does not depend on what stands beside it.
 
@@ -122,16 +145,23 @@ class Model(ABC):
 
         Returns
         -------
-        ndarray of float64, shape (n_rows, n_classes) or (n_rows,)
-            Probabilities, or numbers.
+        ndarray of float64, shape (n_rows, n_classes), (n_rows,) or (n_rows, 1 + len(columns))
+            Probabilities, or numbers; in columns where there is more of a row than a number.
         """
         if values.ndim != 2 or values.shape[1] != self.n_features:
             raise ValueError(
                 f"A matrix of {self.n_features} columns is needed, not one of shape {values.shape}."
             )
         if not len(values):
-            return np.empty((0, self.n_classes) if self.n_classes else (0,))
+            return np.empty((0, *self._width))
         return np.ascontiguousarray(self._predict(values))
+
+    @property
+    def _width(self) -> tuple[int, ...]:
+        """Shape of one row's output."""
+        if self.n_classes:
+            return (self.n_classes,)
+        return (1 + len(self.columns),) if self.columns else ()
 
     def scores(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Return what the model says before its link function, of shape (n_rows, n_scores).
@@ -175,7 +205,7 @@ class Model(ABC):
         return min(self.threads, threads.choose(n_rows, n_features))
 
     def one(self, values: npt.NDArray[Any]) -> Output:
-        """Predict a matrix of one row as `predict` does: probabilities of the classes, or a number."""
+        """Predict a matrix of one row as `predict` does: a list of its output's columns, or a number."""
         output: list[Output] = self.predict(values).tolist()
         return output[0]
 
