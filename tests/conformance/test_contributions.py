@@ -78,3 +78,17 @@ def test_a_feature_that_says_nothing_gets_nothing(row):
         assert np.abs(parts[:, :, 2]).max() < 1e-9
         strongest = np.abs(parts[:, :, :-1]).mean(axis=(0, 1)).argmax()
         assert strongest == 0, "the one that the target is made of"
+
+
+@every_row
+@every_size
+def test_a_row_has_the_same_parts_whatever_stands_beside_it(row, n_classes):
+    matrix = matrix_for(row)
+    model = fitted(row, matrix, target_for(row, matrix, n_classes)).model
+    together = model.contributions(matrix.values)
+    if together is None:
+        return
+    for size in (1, 3, 33):
+        cut = np.split(matrix.values, range(size, len(matrix.values), size))
+        apart = np.concatenate([model.contributions(np.ascontiguousarray(rows)) for rows in cut])
+        np.testing.assert_array_equal(apart[:, :, :-1], together[:, :, :-1])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mmp.pipelines.batch import BatchResult
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917 - the options of the command
     ctx: typer.Context,
     run_id: options.RunId,
     config: options.Config = None,
@@ -45,9 +45,17 @@ def main(
     part_rows: Annotated[
         int | None, typer.Option("--part-rows", min=1, help="Rows of a part: what a crash can cost.")
     ] = None,
+    explain_top_k: Annotated[
+        int | None,
+        typer.Option(
+            "--explain-top-k",
+            min=1,
+            help="Name the columns that say most about each prediction, so many of them (SHAP); slow.",
+        ),
+    ] = None,
 ) -> None:
     """Score a table of any size, each row once, whatever dies on the way."""
-    from mmp.pipelines.batch import PART_ROWS, batch_inference
+    from mmp.pipelines.batch import batch_inference
     from mmp.settings.load import load_config
 
     screen: Screen = ctx.obj
@@ -61,7 +69,8 @@ def main(
         parameters=parameters,
         output=output,
         restart=not resume,
-        part_rows=part_rows or PART_ROWS,
+        part_rows=part_rows,
+        explain_top_k=explain_top_k,
         watcher=watcher(screen),
         tell=screen.findings,
     )

@@ -143,7 +143,10 @@ class _Job:
     @property
     def key(self) -> dict[str, Any]:
         """What makes this the same batch when it is tried again."""
-        of_rows = {"rejects": self.policy.on_bad_row == "reject", "lineage": self.policy.lineage_columns}
+        of_rows: dict[str, Any] = {
+            "rejects": self.policy.on_bad_row == "reject",
+            "lineage": self.policy.lineage_columns,
+        }
         if self.policy.explain_top_k is not None:
             of_rows["explain_top_k"] = self.policy.explain_top_k
         return {

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from mmp.data.batches import Block
     from mmp.data.table import ColumnSpec
+    from mmp.evaluation.strongest import Strongest
     from mmp.modeling.bundle import Bundle
+    from mmp.modeling.predictions import Predictions
 
 _TOLD = 3
 
@@ -77,13 +79,15 @@ class Scorer:
     reads : sequence of ColumnSpec
         What it needs of a row.
     schema : pyarrow.Schema
-        Of the output: keys, predictions, and what `constants` adds.
+        Of the output: keys, predictions, and what `strongest` and `constants` add.
     source : str
         What the rows are, for messages.
     rejects : bool
         Whether bad rows are left out; else they are an error.
     complete : callable, optional
         Adds what the feature store knows of rows.
+    strongest : Strongest, optional
+        Names the columns that speak loudest for each prediction.
     constants : mapping of str to object
         Columns that hold the same in every row.
     """
@@ -94,6 +98,7 @@ class Scorer:
     source: str
     rejects: bool = False
     complete: Callable[[pa.Table], pa.Table] | None = None
+    strongest: Strongest | None = None
     constants: Mapping[str, pa.Scalar] | None = None
 
     def __call__(self, block: Block) -> Scored:
@@ -130,11 +135,21 @@ class Scorer:
         return [name for name in names if name in rows.column_names]
 
     def _predicted(self, rows: pa.Table) -> pa.Table:
-        complete = rows if self.complete is None else self.complete(rows)
-        table = self.bundle.predict(complete, where=self.source).to_arrow()
+        complete, predictions = self._answered(rows)
+        table = predictions.to_arrow()
+        if self.strongest is not None:
+            for each, values in zip(
+                self.strongest.fields, self.strongest.of(complete, predictions), strict=True
+            ):
+                table = table.append_column(each, values)
         for name, value in (self.constants or {}).items():
             table = table.append_column(name, pa.repeat(value, rows.num_rows))
         return table.cast(self.schema)
+
+    def _answered(self, rows: pa.Table) -> tuple[pa.Table, Predictions]:
+        """Return complete rows, and what the model says of them."""
+        complete = rows if self.complete is None else self.complete(rows)
+        return complete, self.bundle.predict(complete, where=self.source)
 
     def _without(self, block: Block, bad: Sequence[Bad]) -> Scored:
         keep = np.ones(block.table.num_rows, np.bool_)
@@ -183,7 +198,7 @@ class Scorer:
         if not rows.num_rows:
             return {}
         try:
-            self._predicted(rows)
+            self._answered(rows)
         except DataError as error:
             if rows.num_rows == 1:
                 return {int(positions[0]): ("", error.message)}

@@ -175,6 +175,9 @@ class Target(Section):
     lineage_columns: bool = False
     """Add run id and time to each row; two runs then differ in bytes."""
 
+    explain_top_k: Count | None = None
+    """Add to each row the columns that say most about it, so many: `shap_1_feature`, `shap_1_value`, …"""
+
 
 class FilesTarget(Target):
     """Predictions as files."""
