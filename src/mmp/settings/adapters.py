@@ -176,7 +176,7 @@ class Target(Section):
     """Add run id and time to each row; two runs then differ in bytes."""
 
     explain_top_k: Count | None = None
-    """Add to each row the columns that say most about it, so many: `shap_1_feature`, `shap_1_value`, …"""
+    """Add to each row so many columns that say most about it, with their SHAP values."""
 
 
 class FilesTarget(Target):
