@@ -284,7 +284,7 @@ def _within(budget_s: float, explain_rows: Explain, n_rows: int, matrix: Floats)
 def _method(bundle: Bundle) -> tuple[Explain, int]:
     """Return what explains rows of a model, and how many to begin with."""
     model = bundle.model
-    if type(model).contributions is not Model.contributions:
+    if model.contributions(np.zeros((1, model.n_features))) is not None:
         return _own(model), _FIRST
     estimator = getattr(model, "estimator", None)
     # shap takes the splits of categories for splits of their codes

@@ -113,7 +113,7 @@ class Training(Mapping[str, Column]):
 
     def new_name(self, name: str) -> str:
         """Return the name, with a number if a column has or had it, and keep it for the caller."""
-        free = _free(name, self._names)
+        free = free_name(name, self._names)
         self._names.add(free)
         return free
 
@@ -133,7 +133,7 @@ class Training(Mapping[str, Column]):
         """Add an op under variables of its own; training rows take what was made out of fold for them."""
         targets = {}
         for name in op.targets:
-            targets[name] = _free(name, self._taken)
+            targets[name] = free_name(name, self._taken)
             self._taken.add(targets[name])
         own = op.renamed(self._beside | self.variables, targets)
         self.ops.append(own)
@@ -145,7 +145,8 @@ class Training(Mapping[str, Column]):
         self.variables.update(targets)
 
 
-def _free(name: str, taken: Iterable[str]) -> str:
+def free_name(name: str, taken: Iterable[str]) -> str:
+    """Return a name, with the first free number where it is taken."""
     number, free = 1, name
     while free in taken:
         number += 1
