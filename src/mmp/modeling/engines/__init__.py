@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
-from mmp.errors import ArtifactError
+from mmp.errors import ArtifactError, MmpError
 from mmp.modeling import threads
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from mmp.modeling.engines.base import Engine, FitJob, Model
 
-ENGINES = ("xgboost", "lightgbm", "catboost", "linear", "sklearn")
+ENGINES = ("xgboost", "lightgbm", "catboost", "linear", "sklearn", "calibrated", "interval", "ensemble")
 
 
 def engine(name: str) -> Engine:
@@ -60,7 +60,8 @@ def load(
     Raises
     ------
     ArtifactError
-        Where the model holds what is not trusted, or its engine is not one of this version.
+        Where the model holds what is not trusted, its engine is not one of this version, or the library
+        cannot read its file.
     """
     if name not in ENGINES:
         raise ArtifactError(
@@ -68,4 +69,26 @@ def load(
             hint="Load it with the version of mmp that wrote it.",
         )
     threads.shorten_spinning()
-    return engine(name).load(folder, meta, trust=trust, n_threads=n_threads or threads.cores())
+    try:
+        return engine(name).load(folder, meta, trust=trust, n_threads=n_threads or threads.cores())
+    except MmpError:
+        raise
+    except engine(name).errors() as error:
+        reason = str(error).partition("\n")[0]
+        raise ArtifactError(
+            f"The estimator's file cannot be read by this version of {name}: {reason}.",
+            hint="Install the version that wrote it (requirements.txt beside the model), or train again.",
+        ) from error
+
+
+def save(model: Model, folder: Path) -> dict[str, Any]:
+    """Write a model that another one is made of into a new folder; return what `load_saved` wants to know."""
+    folder.mkdir()
+    return {"engine": model.engine, "model": model.save(folder)}
+
+
+def load_saved(
+    saved: Mapping[str, Any], folder: Path, *, trust: Collection[str] = (), n_threads: int | None = None
+) -> Model:
+    """Read what `save` wrote; raises what `load` does."""
+    return load(saved["engine"], folder, saved["model"], trust=trust, n_threads=n_threads)
