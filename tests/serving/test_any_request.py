@@ -83,13 +83,15 @@ def _allowed(schema, example):
         "boolean": st.booleans(),
         "null": st.none(),
     }
-    names = [schema["type"]] if isinstance(schema["type"], str) else schema["type"]
-    if "description" in schema:  # a key, given back
+    names = schema["type"]
+    if "x-key" in schema:
         return st.integers(-(2**53), 2**53) | st.booleans() | st.none()
     if "string" in names:
         kinds["string"] = st.just(example if example is not None else "x")
         if "format" not in schema and not _is_time(example):
             kinds["string"] = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=9)
+        if "pattern" in schema:
+            kinds["string"] = st.from_regex(schema["pattern"], fullmatch=True)
     return st.one_of([kinds[name] for name in names])
 
 

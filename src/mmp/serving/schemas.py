@@ -18,12 +18,19 @@ if TYPE_CHECKING:
 
 _INT64: Final = {"minimum": -(2**63), "maximum": 2**63 - 1}
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# A column's own type stands first; what coercion reads beside it (`mmp.modeling.values`) comes after.
 _TYPES: Final[dict[str, Schema]] = {
-    "integer": {"type": "integer", **_INT64},
-    "float": {"type": "number"},
-    "boolean": {"type": "boolean"},
-    "text": {"type": "string"},
-    "timestamp": {"type": "string"},
+    "integer": {"type": ["integer", "string"], **_INT64},
+    "float": {"type": ["number", "string"]},
+    "boolean": {"type": ["boolean", "integer", "string"], "minimum": 0, "maximum": 1},
+    "text": {"type": ["string", "integer"]},
+    "timestamp": {"type": ["string"]},
+}
+# Of text that is not a text column's: a pattern holds for strings only. Sizes are bounded, so that all fits.
+_AS_TEXT: Final = {
+    "integer": "[+-]?[0-9]{1,18}",
+    "float": "[+-]?([0-9]{1,18}(\\.[0-9]{0,18})?|\\.[0-9]{1,18})([eE][+-]?[0-9]{1,2})?",
+    "boolean": "[Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]",
 }
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _NOT_OK: Final = {
@@ -187,17 +194,25 @@ def _share(text: str) -> Schema:
 
 
 def _column(spec: ColumnSpec, summary: Mapping[str, Any], nullable: bool, closed: frozenset[str]) -> Schema:  # noqa: FBT001
-    schema: Schema = dict(_TYPES[spec.kind])
-    if spec.kind == "timestamp":
-        schema |= {} if spec.time_format else {"format": "date-time"}
-    if spec.kind == "text" and not nullable:
-        schema["minLength"] = 1
+    schema: Schema = {**_TYPES[spec.kind], **_written(spec, nullable=nullable)}
+    if spec.kind == "text" and spec.digits == 0:  # an integer has lost its leading zeros
+        schema["type"] = ["string"]
     schema |= _seen(spec, summary, closed)
-    if not nullable:
-        return schema
-    if "enum" in schema:
-        schema["enum"] = [*schema["enum"], None]
-    return {**schema, "type": [schema["type"], "null"]}
+    if nullable:
+        schema["type"] = [*schema["type"], "null"]
+        if "enum" in schema:
+            schema["enum"] = [*schema["enum"], None]
+    return schema
+
+
+def _written(spec: ColumnSpec, *, nullable: bool) -> Schema:
+    """Return what a string for this column must look like; blank text is a missing number."""
+    if spec.kind == "timestamp":
+        return {} if spec.time_format else {"format": "date-time"}
+    if spec.kind == "text":
+        return {} if nullable else {"minLength": 1}
+    pattern = f"^\\s*({_AS_TEXT[spec.kind]}){'?' if nullable else ''}\\s*$"
+    return {"pattern": pattern}
 
 
 def _seen(spec: ColumnSpec, summary: Mapping[str, Any], closed: frozenset[str]) -> Schema:
@@ -220,7 +235,8 @@ def _moment(microseconds: int, time_format: str | None) -> str:
 
 
 def _key(spec: ColumnSpec) -> Schema:
-    return {"type": ["integer", "number", "string", "boolean", "null"], "description": "A key, given back."}
+    types = ["integer", "number", "string", "boolean", "null"]
+    return {"type": types, "description": "A key, given back.", "x-key": True}
 
 
 def _closed(bundle: Bundle) -> frozenset[str]:

@@ -132,14 +132,14 @@ const KINDS = {
   },
 };
 
-/** Tell which kind a column is from its JSON Schema. */
+/** Tell which kind a column is from its JSON Schema: by its own type, which stands before what else is read. */
 function kindOf(schema) {
   const types = [schema.type ?? []].flat();
   const nullable = types.includes("null");
   const type = types.find((each) => each !== "null");
   const choices = (schema.enum ?? schema.examples)?.filter((choice) => choice !== null);
   const [low, high] = [schema["x-training-min"], schema["x-training-max"]];
-  if (types.length > 2) return ["key", {}];
+  if (schema["x-key"]) return ["key", {}];
   if (choices && choices.length <= MOST_CHOICES) return ["choice", { nullable, choices, open: !schema.enum }];
   if (type === "boolean") return ["truth", { nullable }];
   if (type === "integer" || type === "number") return ["number", { nullable, whole: type === "integer", low }];
