@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 INSTANT = pa.timestamp("us", "UTC")
 TEXT = pa.dictionary(pa.int32(), pa.string())
+_PLAIN = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
 
 
 def values(array: pa.Array) -> npt.NDArray[Any]:
@@ -76,6 +77,11 @@ def wrap(
     if pa.types.is_boolean(type_):
         numbers = np.packbits(numbers, bitorder="little")
     return pa.Array.from_buffers(type_, n_rows, [mask, pa.py_buffer(np.ascontiguousarray(numbers))])
+
+
+def plain(numbers: npt.NDArray[Any]) -> pa.Array:
+    """Return an Arrow array over booleans, 64-bit integers or floats, of their own type."""
+    return wrap(numbers, _PLAIN[numbers.dtype.kind])
 
 
 def strings(texts: Sequence[str]) -> pa.StringArray:

@@ -10,11 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from mmp.data.table import ColumnSpec
-from mmp.errors import ArtifactError, DataError, MmpError
+from mmp.errors import ArtifactError, DataError
 from mmp.features.references import KINDS, FeatureSet
-from mmp.modeling import columns, engines
+from mmp.modeling import columns, conformal, engines
 from mmp.modeling.answer import answer
+from mmp.modeling.conformal import PredictionSets
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
+from mmp.modeling.engines.calibrated import CalibratedModel
 from mmp.modeling.ops import SKOPS
 from mmp.modeling.pipeline import FittedPipeline
 from mmp.modeling.predictions import Predictions
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from mmp.modeling.columns import Column
     from mmp.modeling.engines.base import Model
+    from mmp.modeling.predictions import Values
 
     Label = int | float | bool | str
     Source: TypeAlias = pa.Table | Sequence[Mapping[str, object]]
@@ -65,6 +68,8 @@ class Bundle:
         Position of the positive class, for two classes.
     threshold : float
         Probability of the positive class that decides for it.
+    sets : PredictionSets or None
+        Which classes a row may be of, for a classification that was asked how sure it is.
     baseline : mapping
         Distribution of the training columns, plain JSON.
     features : FeatureSet or None
@@ -90,6 +95,7 @@ class Bundle:
     classes: tuple[Label, ...] = ()
     positive: int | None = None
     threshold: float = ARGMAX_THRESHOLD
+    sets: PredictionSets | None = None
     baseline: Mapping[str, Any] = field(default_factory=dict)
     features: FeatureSet | None = None
     examples: tuple[Mapping[str, Any], ...] = ()
@@ -137,7 +143,18 @@ class Bundle:
             return ("prediction", *self.model.columns)
         binary = () if self.positive is None else ("probability",)
         classes = (f"probability_{name}" for name in class_names(self.classes))
-        return ("prediction", *binary, *classes)
+        sets = (conformal.COLUMN,) if self.sets else ()
+        return ("prediction", *binary, *classes, *sets)
+
+    @property
+    def calibration(self) -> str | None:
+        """How the probabilities are calibrated; None where they are as the estimator gives them."""
+        return self.model.calibration.method if isinstance(self.model, CalibratedModel) else None
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether a number comes with the bounds that it is promised to lie between."""
+        return not self.classes and set(conformal.BOUNDS) <= set(self.model.columns)
 
     def predict(self, source: Source, *, where: str = "") -> Predictions:
         """Predict: every surface does it through here.
@@ -178,14 +195,17 @@ class Bundle:
         _keys(self.pipeline.keys, source)  # refuses a key of which digits were lost on the way
         return typed
 
-    def _values(self, output: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any] | list[Any]]:
+    def _values(self, output: npt.NDArray[np.float64]) -> dict[str, Values]:
         if not self.classes:
             return dict(zip(self.output_names, np.atleast_2d(output.T), strict=True))
         decided = decide(output, threshold=self.threshold, positive=self.positive)
         probabilities = list(output.T)
         if self.positive is not None:
             probabilities.insert(0, output[:, self.positive])
-        return dict(zip(self.output_names, [_labels(self.classes, decided), *probabilities], strict=True))
+        values: list[Values] = [_labels(self.classes, decided), *probabilities]
+        if self.sets:
+            values.append(self.sets.labels(self.sets.contained(output, decided), self.classes))
+        return dict(zip(self.output_names, values, strict=True))
 
     def save(self, folder: Path) -> None:
         """Write what `load` reads into an existing folder; equal bundles give equal bytes."""
@@ -206,6 +226,7 @@ class Bundle:
             "classes": list(self.classes),
             "positive": self.positive,
             "threshold": self.threshold,
+            "sets": asdict(self.sets) if self.sets else None,
             "features": None if self.features is None else self.features.to_json(),
             "parameters": _displayed(self.parameters),
             "metrics": _displayed(self.metrics),
@@ -267,10 +288,11 @@ class Bundle:
             target=ColumnSpec(**content["target"]),
             entities=tuple(ColumnSpec(**spec) for spec in content["entities"]),
             pipeline=FittedPipeline.from_state(content["pipeline"], arrays, trust),
-            model=_model(content["engine"], estimator, content["model"], trust),
+            model=engines.load(content["engine"], estimator, content["model"], trust=trust),
             classes=tuple(content["classes"]),
             positive=content["positive"],
             threshold=content["threshold"],
+            sets=PredictionSets(**content["sets"]) if content.get("sets") else None,
             baseline=baseline,
             features=_features(content.get("features")),
             parameters=content["parameters"],
@@ -290,19 +312,6 @@ def _displayed(value: Any) -> Any:
         return [_displayed(child) for child in value]
     plain = value is None or isinstance(value, (bool, int, str))
     return value if plain or (isinstance(value, float) and np.isfinite(value)) else str(value)
-
-
-def _model(engine: str, folder: Path, meta: Mapping[str, Any], trust: Collection[str]) -> Model:
-    try:
-        return engines.load(engine, folder, meta, trust=trust)
-    except MmpError:
-        raise
-    except engines.engine(engine).errors() as error:
-        reason = str(error).partition("\n")[0]
-        raise ArtifactError(
-            f"The estimator's file cannot be read by this version of {engine}: {reason}.",
-            hint="Install the version that wrote it (requirements.txt beside the model), or train again.",
-        ) from error
 
 
 def _keys(entities: Iterable[ColumnSpec], source: Source) -> dict[str, Any]:

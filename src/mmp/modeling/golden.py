@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from mmp.errors import ArtifactError, DataError
+from mmp.modeling import conformal
 from mmp.modeling.columns import coerce_value
 from mmp.modeling.state import from_json, to_json
 
@@ -36,6 +37,7 @@ _UNSEEN_ROW, _NULL_ROW = 1, 2  # nothing but unseen categories, nothing but null
 _DARING: Final = ((True, True), (True, False), (False, True), (False, False))  # nulls, unseen categories
 _ATTEMPTS: Final = 20
 _TOLERANCE: Final = 1e-6
+_DECIDED: Final = ("prediction", conformal.COLUMN)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400_000_000
 
@@ -144,9 +146,8 @@ def check(bundle: Bundle, folder: Path, *, exact: bool) -> Bundle:
     if actual.keys() != expected.keys():
         raise _another(f"the columns are {', '.join(actual)} instead of {', '.join(expected)}")
     for name, column in expected.items():
-        if not _same(
-            column, actual[name], exact=exact, decided=bool(bundle.classes) and name == "prediction"
-        ):
+        decided = bool(bundle.classes) and name in _DECIDED
+        if not _same(column, actual[name], exact=exact, decided=decided):
             raise _another(f"column '{name}' differs")
     return replace(bundle, examples=tuple(examples))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,11 +13,12 @@ from mmp.data import buffers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import TypeAlias
 
     import numpy.typing as npt
     import pandas as pd
 
-_ARROW_TYPES: Final = {"b": pa.bool_(), "i": pa.int64(), "f": pa.float64()}
+    Values: TypeAlias = npt.NDArray[Any] | list[Any] | pa.ListArray
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,13 @@ class Predictions:
     ----------
     keys : mapping of str to list or pyarrow array
         Entity keys, as they came.
-    values : mapping of str to ndarray or list, each of length n_rows
-        ``prediction``, ``probability`` (binary), ``probability_<class>`` (classification).
+    values : mapping of str to ndarray, list or pyarrow.ListArray, each of length n_rows
+        ``prediction``, ``probability`` (binary), ``probability_<class>`` (classification),
+        ``prediction_set`` (lists of classes), what else a model of numbers says.
     """
 
     keys: Mapping[str, Any]
-    values: Mapping[str, npt.NDArray[Any] | list[Any]]
+    values: Mapping[str, Values]
 
     def __len__(self) -> int:
         return len(self.values["prediction"])
@@ -58,18 +60,19 @@ class Predictions:
         """Return a data frame, on `index` where one is given."""
         import pandas as pd
 
-        data = {
-            name: column.to_pandas(integer_object_nulls=True)
-            if isinstance(column, pa.ChunkedArray)
-            else column
-            for name, column in {**self.keys, **self.values}.items()
-        }
+        data = {name: _as_series(column) for name, column in {**self.keys, **self.values}.items()}
         frame = pd.DataFrame(data, columns=list(self.names))
         return frame if index is None else frame.set_axis(index, axis=0)
 
 
+def _as_series(column: Any) -> Any:
+    if isinstance(column, pa.ListArray):
+        return column.to_pylist()  # lists, where pandas would get arrays
+    return column.to_pandas(integer_object_nulls=True) if isinstance(column, pa.ChunkedArray) else column
+
+
 def _as_list(column: Any) -> list[Any]:
-    if isinstance(column, pa.ChunkedArray):
+    if isinstance(column, pa.ChunkedArray | pa.ListArray):
         return list(column.to_pylist())
     return list(column.tolist()) if isinstance(column, np.ndarray) else list(column)
 
@@ -84,10 +87,10 @@ def _jsonable(value: Any) -> Any:
 
 def _as_arrow(column: Any) -> Any:
     """Make an Arrow array of any column; `pyarrow.array` would import pandas for what it can do without."""
-    if isinstance(column, pa.ChunkedArray):
+    if isinstance(column, pa.ChunkedArray | pa.ListArray):
         return column
     if isinstance(column, np.ndarray):
-        return buffers.wrap(column, _ARROW_TYPES[column.dtype.kind])
+        return buffers.plain(column)
     if all(isinstance(value, str) for value in column):
         return buffers.strings(column)
     return pa.array(column)

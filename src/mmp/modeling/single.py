@@ -107,10 +107,17 @@ class Single:
         values = [self.prediction(output), *self._beside(output)]
         return dict(zip(self.bundle.output_names, values, strict=True))
 
-    def _beside(self, output: Output) -> list[float]:
+    def prediction_set(self, output: list[float]) -> list[Label]:
+        """Return the classes that a row may be of, as the user wrote them, where the model has such sets."""
+        assert self.bundle.sets is not None
+        return self.bundle.sets.one(output, self.prediction(output), self.bundle.classes)
+
+    def _beside(self, output: Output) -> list[Any]:
         """Return what stands beside the prediction: probabilities, or the further columns of a number."""
         if not isinstance(output, list):
             return []
         if not self.bundle.classes:
             return output[1:]
-        return output if self.bundle.positive is None else [output[self.bundle.positive], *output]
+        binary = [] if self.bundle.positive is None else [output[self.bundle.positive]]
+        sets = [self.prediction_set(output)] if self.bundle.sets else []
+        return [*binary, *output, *sets]

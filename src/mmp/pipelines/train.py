@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from mmp.data.buffers import release
@@ -10,7 +10,7 @@ from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden
 from mmp.modeling.baseline import baseline
 from mmp.modeling.bundle import Bundle
-from mmp.pipelines import record
+from mmp.pipelines import intervals, record
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
 from mmp.pipelines.fitting import fit, predict, threshold
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from mmp.data.template import Query
     from mmp.errors import Finding
     from mmp.features.references import FeatureSet
+    from mmp.modeling.conformal import PredictionSets
     from mmp.modeling.fit import Fitted
     from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
@@ -159,18 +160,14 @@ def train(
         del enriched
         rows = rows.without_table()
         release()
-        with steps("fit") as note:
-            fitted = fit(prepared, what, row)
-            findings.add(fitted.findings)
-            active.log_params(fitted.params)
-            active.log_history(fitted.model.history)
-            note(record.model_in_words(row, fitted))
+        fitted = _fit(active, prepared, what, row, steps, findings)
+        fitted, sets = _intervals(fitted, prepared, what, row, steps)
         with steps("evaluate") as note:
             outputs = predict(fitted.model, prepared.matrices)
             metrics = {**_evaluate(prepared, outputs, what, findings), **folded}
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
-            bundle = _bundle(rows, prepared, fitted, outputs, metrics, features, what)
+            bundle = replace(_bundle(rows, prepared, fitted, outputs, metrics, features, what), sets=sets)
         with steps("explain") as note:
             findings.add(show(active, bundle, sample, outputs[sample.part], what, note))
         with steps("package") as note:
@@ -273,6 +270,36 @@ def _refine(
         findings.add(folded.findings)
         note(folded.summary)
     return folded.recipe, prepared, {CV: folded.metrics}
+
+
+def _fit(
+    active: ActiveRun,
+    prepared: Prepared,
+    recipe: Recipe,
+    row: ModelRow,
+    steps: Steps,
+    findings: record.Findings,
+) -> Fitted:
+    with steps("fit") as note:
+        fitted = fit(prepared, recipe, row)
+        findings.add(fitted.findings)
+        active.log_params(fitted.params)
+        active.log_history(fitted.model.history)
+        note(record.model_in_words(row, fitted))
+    return fitted
+
+
+def _intervals(
+    fitted: Fitted, prepared: Prepared, recipe: Recipe, row: ModelRow, steps: Steps
+) -> tuple[Fitted, PredictionSets | None]:
+    """Measure how sure the model is, where the recipe asks for it."""
+    if recipe.evaluation.intervals is None:
+        return fitted, None
+    with steps("intervals") as note:
+        bounded = intervals.with_bounds(fitted, prepared, recipe, row)
+        sets = intervals.sets(fitted, prepared, recipe, threshold(recipe))
+        note(intervals.in_words(bounded.model, sets, prepared))
+    return bounded, sets
 
 
 def _evaluate(

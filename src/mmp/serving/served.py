@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 from mmp.errors import ArtifactError, SettingsError
+from mmp.modeling import conformal
 from mmp.modeling.single import Single
 from mmp.serving.answers import Refusal
 from mmp.serving.rows import Form
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 QUICK_S: Final = 0.00025
 _ROUNDS: Final = 15
 _TAKEN: Final = (
-    "prediction", "probability", "probabilities", "interval", "model_uri", "request_id", "degraded",
+    "prediction", "probability", "probabilities", "prediction_set", "interval", "model_uri", "request_id",
+    "degraded",
 )  # fmt: skip
 
 
@@ -160,8 +162,13 @@ class Served:
             if self.bundle.positive is not None:
                 answer["probability"] = output[self.bundle.positive]
             answer["probabilities"] = dict(zip(self._class_names, output, strict=True))
+            if self.bundle.sets:
+                answer[conformal.COLUMN] = self.single.prediction_set(output)
         elif isinstance(output, list):
-            answer |= zip(self.bundle.model.columns, output[1:], strict=True)
+            beside = dict(zip(self.bundle.model.columns, output[1:], strict=True))
+            if self.bundle.has_bounds:
+                answer["interval"] = {name: beside.pop(name) for name in conformal.BOUNDS}
+            answer |= beside
         return answer
 
     @cached_property

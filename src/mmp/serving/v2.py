@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import Request, Response
 
 import mmp
+from mmp.modeling import conformal
+from mmp.modeling.decision import class_names
 from mmp.serving.answers import Refusal, encode
 from mmp.serving.gate import check_media
 from mmp.serving.parse import read_json
@@ -142,9 +143,15 @@ def _tensors(served: Served, predicted: Sequence[dict[str, Any]]) -> list[dict[s
     tensors = [_tensor("prediction", _datatype(classes), [row["prediction"] for row in predicted])]
     if served.bundle.positive is not None:
         tensors.append(_tensor("probability", "FP64", [row["probability"] for row in predicted]))
-    for name, label in zip_longest(served.bundle.output_names[-len(classes) :] if classes else (), classes):
+    for name, label in zip(class_names(classes), classes, strict=True):
         shares = [row["probabilities"][str(label)] for row in predicted]
-        tensors.append(_tensor(name, "FP64", shares))
+        tensors.append(_tensor(f"probability_{name}", "FP64", shares))
+    if served.bundle.sets:
+        sets = [encode(row[conformal.COLUMN]).decode() for row in predicted]
+        tensors.append(_tensor(conformal.COLUMN, "BYTES", sets))
+    for name in () if classes else served.bundle.model.columns:
+        numbers = [{**row, **row.get("interval", {})}[name] for row in predicted]
+        tensors.append(_tensor(name, "FP64", numbers))
     return tensors
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import yaml
 
 import mmp
+from mmp.modeling import conformal
 from mmp.modeling.state import to_json
 from mmp.tracking import environment
 
@@ -69,10 +70,12 @@ def signature(bundle: Bundle) -> dict[str, str | None]:
     required = {spec.name for spec in bundle.request}
     inputs = [_column(spec, required=name in required) for name, spec in _columns(bundle).items()]
     outputs = [_column(spec, required=False) for spec in bundle.entities]
-    types = dict.fromkeys(bundle.output_names, "double")
+    types: dict[str, dict[str, Any]] = {name: {"type": "double"} for name in bundle.output_names}
     if bundle.classes:
-        types["prediction"] = _LABEL_TYPES[type(bundle.classes[0])]
-    outputs += [{"type": kind, "name": name, "required": True} for name, kind in types.items()]
+        types["prediction"] = {"type": _LABEL_TYPES[type(bundle.classes[0])]}
+    if bundle.sets:
+        types[conformal.COLUMN] = {"type": "array", "items": types["prediction"]}
+    outputs += [{**kind, "name": name, "required": True} for name, kind in types.items()]
     return {"inputs": to_json(inputs).decode(), "outputs": to_json(outputs).decode(), "params": None}
 
 
