@@ -83,7 +83,7 @@ def evaluate(
     _check(output, split)
     values: dict[str, float] = {}
     undefined: dict[str, list[str]] = defaultdict(list)
-    rows = _rows(target, output, threshold)
+    rows = rows_of(target, output, threshold=threshold)
     for metric in requests(metrics, task=task, classes=target.classes):
         try:
             values[metric.name] = _value(metric, rows, target)
@@ -204,38 +204,56 @@ def _check(output: npt.NDArray[np.float64], split: str) -> None:
         )
 
 
-def _rows(target: Target, output: npt.NDArray[np.float64], threshold: float) -> Decisions | Errors:
+def rows_of(
+    target: Target, output: npt.NDArray[np.float64], *, threshold: float = ARGMAX_THRESHOLD
+) -> Decisions | Errors:
+    """Return what the formulas of a task take."""
     if target.kind == "regression":
         return Errors(target.values, numbers(output))
     return Decisions(target.values, decide(output, threshold=threshold, positive=target.positive), output)
 
 
+def value_of(metric: Metric, rows: Decisions | Errors, target: Target) -> npt.NDArray[np.float64]:
+    """Return the value of a metric of mmp's own, or its values where the rows are resamples.
+
+    Raises
+    ------
+    UndefinedMetricError
+        It has none on these rows. Where it has none but for the classes that occur, it is NaN.
+    """
+    formula: Any = lookup.resolve(metric.formula)
+    with np.errstate(all="ignore"):
+        if not (metric.by_class and isinstance(rows, Decisions)):
+            return np.asarray(formula(rows), np.float64)
+        variant = _variant(metric, target)
+        if variant == "macro":
+            return macro(formula, rows, occurring=metric.needs == "labels")
+        if variant == "weighted":
+            return weighted(formula, rows)
+        return np.asarray(formula(rows, class_names(target.classes).index(variant)), np.float64)
+
+
 def _value(metric: Metric, rows: Decisions | Errors, target: Target) -> float:
     if metric.needs == "own":
         return own.value(metric.formula, rows, target)
-    formula: Any = lookup.resolve(metric.formula)
-    with np.errstate(all="ignore"):
-        if metric.by_class and isinstance(rows, Decisions):
-            return _class_value(metric, formula, rows, target)
-        value = float(formula(rows))
+    value = float(value_of(metric, rows, target))
+    if metric.by_class and isinstance(rows, Decisions) and math.isnan(value):
+        raise UndefinedMetricError(_one_sided(rows, target, _codes(metric, target)))
     if not math.isfinite(value):
         raise UndefinedMetricError("the numbers are too large for it")
     return value
 
 
-def _class_value(metric: Metric, formula: Any, rows: Decisions, target: Target) -> float:
-    names = class_names(target.classes)
-    variant = metric.variant or ("macro" if target.positive is None else names[target.positive])
-    codes = range(rows.n_classes) if variant in AVERAGES else [names.index(variant)]
-    if variant == "macro":
-        value = macro(formula, rows, occurring=metric.needs == "labels")
-    elif variant == "weighted":
-        value = weighted(formula, rows)
-    else:
-        value = formula(rows, codes[0])
-    if math.isnan(value):
-        raise UndefinedMetricError(_one_sided(rows, target, codes))
-    return value
+def _variant(metric: Metric, target: Target) -> str:
+    """Return the average or the class that a metric is of; without either, the positive class's."""
+    return metric.variant or (
+        "macro" if target.positive is None else class_names(target.classes)[target.positive]
+    )
+
+
+def _codes(metric: Metric, target: Target) -> Sequence[int]:
+    variant = _variant(metric, target)
+    return range(target.n_classes) if variant in AVERAGES else [class_names(target.classes).index(variant)]
 
 
 def _one_sided(rows: Decisions, target: Target, codes: Iterable[int]) -> str:

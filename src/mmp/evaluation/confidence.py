@@ -1,0 +1,194 @@
+"""How far a metric may be off by the luck of which rows it was computed on: 95 % intervals.
+
+============================== ===================================================================
+metric                         interval
+============================== ===================================================================
+decisions (f1, mcc, …), means  percentiles of a thousand resamples of the rows; of more than a
+(log_loss, rmse, r2, …)        thousand rows, of random blocks of them
+roc_auc, average_precision     the same, to first order: each row keeps its part in the area
+median_ae                      exact, between two ordered errors; nothing is drawn
+a function of your own         percentiles of as many true resamples as `OWN_ROWS` rows allow
+max_error                      none: the largest error of other rows is not in these
+============================== ===================================================================
+
+None stands where all resamples agree, such as a recall of 1: that says that there are too few rows to
+see an error, not that there is none.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import numpy as np
+
+from mmp.errors import Finding, TrainingError
+from mmp.evaluation import own
+from mmp.evaluation.evaluate import requests, rows_of, value_of
+from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError
+from mmp.evaluation.resamples import Resamples
+from mmp.modeling.decision import ARGMAX_THRESHOLD
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import numpy.typing as npt
+
+    from mmp.catalog.metrics import Metric
+    from mmp.modeling.target import Target
+
+    Floats = npt.NDArray[np.float64]
+
+LEVEL: Final = 0.95
+OWN_ROWS: Final = 2_000_000
+"""Rows that a function of the user's own is given, in all resamples together."""
+
+_FEWEST_OWN, _MOST_OWN = 100, 500
+_Z: Final = 1.959964  # of the normal distribution, 97.5 %
+_ROUNDING: Final = 1e-12
+_NO_INTERVAL: Final = frozenset({"max_error"})
+
+
+class Interval(NamedTuple):
+    """Where a metric lies with 95 % confidence."""
+
+    low: float
+    high: float
+
+
+def intervals(
+    target: Target,
+    output: Floats,
+    names: Iterable[str],
+    *,
+    task: str,
+    seed: int,
+    threshold: float = ARGMAX_THRESHOLD,
+    findings: list[Finding] | None = None,
+) -> dict[str, Interval]:
+    """Compute the interval of each metric that has one.
+
+    Parameters
+    ----------
+    target, output, task, threshold
+        As `mmp.evaluation.evaluate.evaluate` takes them.
+    names : iterable of str
+        Metrics that have a value on these rows.
+    seed : int
+        What rows are drawn with.
+    findings : list of Finding, optional
+        Takes a note where a metric of the user's own has none.
+
+    Returns
+    -------
+    dict of str to Interval
+        By the names that the values have.
+
+    Examples
+    --------
+    >>> from mmp.modeling.target import Target
+    >>> target = Target("regression", np.arange(100.0), (), None)
+    >>> found = intervals(target, np.arange(100.0) + np.tile([1, 3], 50), ["mae"], task="regression", seed=1)
+    >>> low, high = found["mae"]
+    >>> 1.7 < low < 1.9 < 2.1 < high < 2.3
+    True
+    """
+    rows, drawn = rows_of(target, output, threshold=threshold), Resamples.draw(len(target), seed=seed)
+    resampled = replace(rows, draw=drawn)
+    found: dict[str, Interval | None] = {}
+    for metric in requests(tuple(names), task=task, classes=target.classes):
+        if metric.needs != "own":
+            found[metric.name] = _of_formula(metric, resampled, target)
+            continue
+        try:
+            found[metric.name] = _of_own(metric, rows, target, seed)
+        except UndefinedMetricError as reason:
+            if findings is not None:
+                findings.append(Finding("confidence", "info", f"{metric.name} has no interval: {reason}."))
+    return {name: interval for name, interval in found.items() if interval is not None}
+
+
+def percentiles(values: Floats) -> Interval | None:
+    """Return the interval that holds 95 % of the values; None where they say nothing.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n_resamples,)
+        NaN where there is none, such as the recall of a class of which no row was drawn.
+
+    Examples
+    --------
+    >>> [round(end) for end in percentiles(np.arange(1001.0))]
+    [25, 975]
+    >>> percentiles(np.ones(1000)) is None
+    True
+    """
+    ordered = np.sort(values[np.isfinite(values)])
+    if not len(ordered) or ordered[-1] - ordered[0] <= _ROUNDING * abs(ordered[0]):
+        return None
+    tail = (1 - LEVEL) / 2 * (len(ordered) - 1)
+    places = np.array([tail, len(ordered) - 1 - tail])
+    low, high = np.interp(places, np.arange(len(ordered)), ordered).tolist()
+    return Interval(low, high)
+
+
+def by_name(found: Mapping[str, Interval]) -> dict[str, float]:
+    """Return the ends under the names that they are logged by.
+
+    Examples
+    --------
+    >>> by_name({"mae": Interval(1.5, 2.5)})
+    {'mae_ci_low': 1.5, 'mae_ci_high': 2.5}
+    """
+    ends = (("low", 0), ("high", 1))
+    return {f"{name}_ci_{end}": interval[at] for name, interval in found.items() for end, at in ends}
+
+
+def _of_formula(metric: Metric, resampled: Decisions | Errors, target: Target) -> Interval | None:
+    if metric.name in _NO_INTERVAL:
+        return None
+    if metric.name == "median_ae" and isinstance(resampled, Errors):
+        return _of_median(resampled.absolute)
+    return percentiles(value_of(metric, resampled, target))
+
+
+def _of_median(values: Floats) -> Interval | None:
+    """Return the ordered values between which the median lies, whatever they are distributed like."""
+    n_rows = len(values)
+    half = _Z * math.sqrt(n_rows) / 2
+    first, last = math.floor(n_rows / 2 - half) - 1, math.ceil(n_rows / 2 + half)
+    if first < 0:
+        return None
+    ordered = np.partition(values, (first, last))
+    low, high = ordered[[first, last]].tolist()
+    return Interval(low, high) if low < high else None
+
+
+def _of_own(metric: Metric, rows: Decisions | Errors, target: Target, seed: int) -> Interval | None:
+    """Return the interval of a function that nothing is known of.
+
+    Raises
+    ------
+    UndefinedMetricError
+        It would take too long, or has no value on some rows that were drawn.
+    """
+    n_rows = len(rows.truth)
+    times = min(_MOST_OWN, OWN_ROWS // n_rows)
+    if times < _FEWEST_OWN:
+        raise UndefinedMetricError(f"it would have to be called with {n_rows:,} rows {_FEWEST_OWN} times")
+    rng, values = np.random.default_rng(seed), np.empty(times)
+    for time in range(times):
+        drawn = _take(rows, rng.integers(n_rows, size=n_rows))
+        try:
+            values[time] = own.value(metric.formula, drawn, target)
+        except (TrainingError, UndefinedMetricError) as error:
+            reason = str(error).removesuffix(".")
+            raise UndefinedMetricError(f"it has no value on rows drawn from these: {reason}") from error
+    return percentiles(values)
+
+
+def _take(rows: Decisions | Errors, positions: npt.NDArray[np.int64]) -> Decisions | Errors:
+    if isinstance(rows, Errors):
+        return Errors(rows.truth[positions], rows.predicted[positions])
+    return Decisions(rows.truth[positions], rows.decided[positions], rows.probabilities[positions])
