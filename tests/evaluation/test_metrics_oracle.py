@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
+from sklearn.isotonic import IsotonicRegression
 
 from mmp.catalog.metrics import METRICS
 from mmp.errors import DataError
@@ -116,6 +117,31 @@ def binary_or_many(score):
     return lambda case: score(case.truth, case.output, labels=list(case.codes))
 
 
+def ece(truth, scores):
+    """Walk through the ranks, rows of one score together in the bin of their middle."""
+    n_rows, apart, rank = len(scores), [0.0] * 10, 0
+    for score in sorted(set(scores)):
+        same = scores == score
+        apart[int((rank + same.sum() / 2) * 10 / n_rows)] += (scores[same] - truth[same]).sum()
+        rank += same.sum()
+    return sum(map(abs, apart)) / n_rows
+
+
+def decomposed(case):
+    """Return Murphy's three parts, for the bins that isotonic regression makes."""
+    parts = np.zeros(3)
+    for code in case.codes if len(case.codes) > 2 else [1]:
+        hits, scores = (case.truth == code).astype(float), case.output[:, code]
+        level = IsotonicRegression().fit_transform(np.unique(scores, return_inverse=True)[1], hits)
+        share = hits.mean()
+        parts += (
+            np.mean((scores - hits) ** 2 - (level - hits) ** 2),
+            np.mean((level - share) ** 2),
+            share * (1 - share),
+        )
+    return parts
+
+
 ORACLES = {
     "accuracy": lambda case: sk.accuracy_score(case.truth, case.decided),
     "balanced_accuracy": lambda case: sk.balanced_accuracy_score(case.truth, case.decided),
@@ -126,6 +152,11 @@ ORACLES = {
     "average_precision": of_scores(average_precision),
     "log_loss": binary_or_many(sk.log_loss),
     "brier": binary_or_many(sk.brier_score_loss),
+    "brier_reliability": lambda case: decomposed(case)[0],
+    "brier_resolution": lambda case: decomposed(case)[1],
+    "brier_uncertainty": lambda case: decomposed(case)[2],
+    "ece": of_scores(ece),
+    "cost": lambda case: 1 - sk.accuracy_score(case.truth, case.decided),
     "mcc": lambda case: sk.matthews_corrcoef(case.truth, case.decided),
     "mae": lambda case: sk.mean_absolute_error(case.truth, case.output),
     "mse": lambda case: sk.mean_squared_error(case.truth, case.output),

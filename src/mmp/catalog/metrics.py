@@ -96,6 +96,24 @@ _ROWS = (
     _classification("average_precision", "scores", "area under precision over recall", by_class=True),
     _classification("log_loss", "scores", "mean surprise at the true class, in nats", greater=False),
     _classification("brier", "scores", "mean squared error of the probabilities", greater=False),
+    _classification(
+        "brier_reliability", "scores", "part of brier that calibration could take away", greater=False
+    ),
+    _classification("brier_resolution", "scores", "part of brier that telling the rows apart takes away"),
+    _classification("brier_uncertainty", "scores", "brier of the shares of the classes", greater=False),
+    _classification(
+        "ece",
+        "scores",
+        "distance of a class's probabilities from how often they come true",
+        greater=False,
+        by_class=True,
+    ),
+    _classification(
+        "cost",
+        "labels",
+        "mean cost of a decision, by the costs of evaluation.threshold; 1 a wrong one without",
+        greater=False,
+    ),
     _classification("mcc", "labels", "Matthews' correlation of true and decided classes"),
     _regression("mae", "mean absolute error"),
     _regression("mse", "mean squared error"),

@@ -33,9 +33,10 @@ def evaluate(
     *,
     task: str,
     metrics: Sequence[str] | None = None,
-    threshold: float = ARGMAX_THRESHOLD,
+    threshold: float | npt.NDArray[np.float64] = ARGMAX_THRESHOLD,
     split: str = "test",
     findings: list[Finding] | None = None,
+    beside: Sequence[str] = (),
 ) -> dict[str, float]:
     """Compute metrics of one split.
 
@@ -50,12 +51,14 @@ def evaluate(
     metrics : sequence of str, optional
         What to compute. Default, and where empty: the task's default set with the averages over
         the classes and, for up to 20 classes, the decisions on each.
-    threshold : float
-        Lowest probability that decides for the positive class, for two classes.
+    threshold : float or ndarray of shape (n_rows,)
+        Lowest probability that decides for the positive class, for two classes; one for all, or a row's own.
     split : str
         The split, for messages.
     findings : list of Finding, optional
         Takes a warning for the metrics of the default set that have no value on these rows.
+    beside : sequence of str
+        What to add to the default set.
 
     Returns
     -------
@@ -84,7 +87,7 @@ def evaluate(
     values: dict[str, float] = {}
     undefined: dict[str, list[str]] = defaultdict(list)
     rows = rows_of(target, output, threshold=threshold)
-    for metric in requests(metrics, task=task, classes=target.classes):
+    for metric in requests(metrics, task=task, classes=target.classes, beside=beside):
         try:
             values[metric.name] = _value(metric, rows, target)
         except UndefinedMetricError as error:
@@ -99,7 +102,9 @@ def evaluate(
     return values
 
 
-def requests(names: Sequence[str] | None, *, task: str, classes: Sequence[object]) -> tuple[Metric, ...]:
+def requests(
+    names: Sequence[str] | None, *, task: str, classes: Sequence[object], beside: Sequence[str] = ()
+) -> tuple[Metric, ...]:
     """Resolve metric names, before anything is fitted where the classes are known by then.
 
     Parameters
@@ -110,6 +115,8 @@ def requests(names: Sequence[str] | None, *, task: str, classes: Sequence[object
         The task.
     classes : sequence
         The labels, for classification. A class may be asked for by its label or by its name.
+    beside : sequence of str
+        What to add to the default set.
 
     Returns
     -------
@@ -127,7 +134,7 @@ def requests(names: Sequence[str] | None, *, task: str, classes: Sequence[object
     >>> [metric.name for metric in found]
     ['f1', 'f1_50K_1']
     """
-    wanted = names or _defaults(task, len(classes))
+    wanted = names or (*_defaults(task, len(classes)), *beside)
     metrics = [metric for name in wanted for metric in _variants(_parse(name, task), classes)]
     for metric in metrics:
         if metric.needs == "own":
@@ -205,12 +212,16 @@ def _check(output: npt.NDArray[np.float64], split: str) -> None:
 
 
 def rows_of(
-    target: Target, output: npt.NDArray[np.float64], *, threshold: float = ARGMAX_THRESHOLD
+    target: Target,
+    output: npt.NDArray[np.float64],
+    *,
+    threshold: float | npt.NDArray[np.float64] = ARGMAX_THRESHOLD,
 ) -> Decisions | Errors:
     """Return what the formulas of a task take."""
     if target.kind == "regression":
         return Errors(target.values, numbers(output))
-    return Decisions(target.values, decide(output, threshold=threshold, positive=target.positive), output)
+    decided = decide(output, threshold=threshold, positive=target.positive)
+    return Decisions(target.values, decided, output, target.costs)
 
 
 def value_of(metric: Metric, rows: Decisions | Errors, target: Target) -> npt.NDArray[np.float64]:

@@ -109,12 +109,12 @@ class Decisions:
     @cached_property
     def best_squares(self) -> Floats:
         """The `squares` of what isotonic regression on these rows would make of the probabilities."""
-        return self._squares(lambda p, is_hit: levels(p, is_hit))
+        return self._squares(levels)
 
     @cached_property
     def base_squares(self) -> Floats:
         """The `squares` of the shares of the classes, said of every row."""
-        return self._squares(lambda _, is_hit: is_hit.mean())
+        return self._squares(lambda _, is_hit: np.asarray(is_hit.mean()))
 
     def _squares(self, said: Callable[[Floats, npt.NDArray[np.bool_]], Floats]) -> Floats:
         squares = np.zeros(self.n_rows)

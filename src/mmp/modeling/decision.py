@@ -22,7 +22,7 @@ _RESERVED = {"macro", "weighted"}  # `f1_macro` is an average, whatever the clas
 def decide(
     probabilities: npt.NDArray[np.float64],
     *,
-    threshold: float = ARGMAX_THRESHOLD,
+    threshold: float | npt.NDArray[np.float64] = ARGMAX_THRESHOLD,
     positive: int | None = None,
 ) -> npt.NDArray[np.intp]:
     """Give each row the class that its probabilities speak for.
@@ -34,8 +34,8 @@ def decide(
     ----------
     probabilities : ndarray of shape (n_rows, n_classes)
         One column a class.
-    threshold : float
-        Lowest probability of the positive class that decides for it.
+    threshold : float or ndarray of shape (n_rows,)
+        Lowest probability of the positive class that decides for it; one for all, or a row's own.
     positive : int or None
         Position of the positive class, for two classes.
 
@@ -52,7 +52,7 @@ def decide(
     >>> decide(probabilities, threshold=0.3, positive=1).tolist()
     [1, 1]
     """
-    if positive is None or threshold == ARGMAX_THRESHOLD:
+    if positive is None or (np.isscalar(threshold) and threshold == ARGMAX_THRESHOLD):
         most_probable: npt.NDArray[np.intp] = np.argmax(probabilities, axis=1)
         return most_probable
     return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)

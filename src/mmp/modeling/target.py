@@ -38,12 +38,15 @@ class Target:
         Sorted labels, as the user wrote them; empty for regression.
     positive : int or None
         Position of the positive class, where there are two.
+    costs : tuple of float
+        What a row costs that is wrongly given each class; empty where that is the same for all.
     """
 
     kind: Literal["classification", "regression"]
     values: npt.NDArray[Any]
     classes: tuple[Label, ...] = ()
     positive: int | None = None
+    costs: tuple[float, ...] = ()
 
     def __len__(self) -> int:
         return len(self.values)
