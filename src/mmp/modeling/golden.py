@@ -8,7 +8,6 @@ served model use them too.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,6 +16,7 @@ from mmp.errors import ArtifactError, DataError
 from mmp.modeling import conformal
 from mmp.modeling.columns import coerce_value
 from mmp.modeling.state import from_json, to_json
+from mmp.modeling.values import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +38,6 @@ _DARING: Final = ((True, True), (True, False), (False, True), (False, False))  #
 _ATTEMPTS: Final = 20
 _TOLERANCE: Final = 1e-6
 _DECIDED: Final = ("prediction", conformal.COLUMN)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400_000_000
 
 
@@ -93,7 +92,7 @@ def draw(
     return tuple(
         {spec.name: _synthetic_key(spec, position) for spec in (*bundle.entities, *bundle.feature_keys)}
         | _recalled_keys(bundle.pipeline.keys, training, position, rng)
-        | {spec.name: _served(spec, row[spec.name]) for spec in inputs}
+        | {spec.name: written(spec, row[spec.name]) for spec in inputs}
         for position, row in enumerate(rows)
     )
 
@@ -174,7 +173,7 @@ class _Known:
         # A column of days stays one, and its own time format may cut a moment to its day.
         unit = _DAY if self.spec.kind == "timestamp" and low % _DAY == high % _DAY == 0 else 1
         value = int(rng.integers(low // unit, high // unit, endpoint=True)) * unit
-        return coerce_value(self.spec, _served(self.spec, value))
+        return coerce_value(self.spec, written(self.spec, value))
 
     def beyond(self, step: int, *, unseen: bool) -> Value:
         """Return a value that training did not have, None where there is none to take."""
@@ -235,7 +234,7 @@ def _recalled_keys(
     if position == _UNSEEN_ROW:
         return {spec.name: _key_of_nobody(spec, training[spec.name]) for spec in keys}
     row = np.array([rng.integers(len(training[keys[0].name]))])
-    return {spec.name: _served(spec, training[spec.name].take(row).to_list()[0]) for spec in keys}
+    return {spec.name: written(spec, training[spec.name].take(row).to_list()[0]) for spec in keys}
 
 
 def _key_of_nobody(spec: ColumnSpec, column: Column) -> Value:
@@ -245,19 +244,12 @@ def _key_of_nobody(spec: ColumnSpec, column: Column) -> Value:
     return next((key for key in candidates if coerce_value(spec, key) not in known), None)
 
 
-def _served(spec: ColumnSpec, value: Value) -> Value:
-    if spec.kind != "timestamp" or value is None:
-        return value
-    moment = _EPOCH + timedelta(microseconds=int(value))
-    return moment.strftime(spec.time_format) if spec.time_format else moment.isoformat()
-
-
 def _synthetic_key(spec: ColumnSpec, position: int) -> Value:
     match spec.kind:
         case "text":
             return str(position).zfill(spec.digits) if spec.digits else f"key-{position}"
         case "timestamp":
-            return _served(spec, position * _DAY)
+            return written(spec, position * _DAY)
         case "boolean":
             return position % 2 == 0
     return position

@@ -82,6 +82,21 @@ def read(spec: ColumnSpec, value: object) -> Value:
     return None if plain is None else _READERS[spec.kind](spec, plain)
 
 
+def written(spec: ColumnSpec, value: Value) -> Value:
+    """Return a coerced cell as JSON holds it: a moment as text, in the column's own format where it has one.
+
+    Examples
+    --------
+    >>> from mmp.data.table import ColumnSpec
+    >>> written(ColumnSpec("seen", "timestamp"), 86_400_000_000), written(ColumnSpec("age", "integer"), 30)
+    ('1970-01-02T00:00:00+00:00', 30)
+    """
+    if spec.kind != "timestamp" or value is None:
+        return value
+    moment = _EPOCH + int(value) * _MICROSECOND
+    return moment.strftime(spec.time_format) if spec.time_format else moment.isoformat()
+
+
 def reader(spec: ColumnSpec) -> Callable[[object], Value]:
     """Return a function that reads cells as `read` does, quickest those of the column's own type."""
     match spec.kind:

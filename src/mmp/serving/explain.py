@@ -9,6 +9,7 @@ import numpy as np
 
 from mmp.evaluation.explain import explain as explain_rows
 from mmp.modeling.columns import column_of
+from mmp.modeling.values import written
 
 if TYPE_CHECKING:
     from mmp.evaluation.explain import Explanation
@@ -33,7 +34,8 @@ async def explain(served: Served, predictor: Predictor, row: Any) -> dict[str, A
     answer = served.answer(output, row)
     if degraded:
         answer["degraded"] = True
-    return {**answer, "explanation": _as_json(explanation, complete)}
+    values = {spec.name: written(spec, complete[spec.name]) for spec in served.bundle.inputs}
+    return {**answer, "explanation": _as_json(explanation, values)}
 
 
 def _explained(served: Served, cells: Cells) -> Explanation:
@@ -42,7 +44,7 @@ def _explained(served: Served, cells: Cells) -> Explanation:
     return explanation
 
 
-def _as_json(explanation: Explanation, cells: Cells) -> dict[str, Any]:
+def _as_json(explanation: Explanation, values: Cells) -> dict[str, Any]:
     parts = explanation.values[0]
     order = np.argsort(-np.abs(parts).mean(axis=0), kind="stable").tolist()
     return {
@@ -52,7 +54,7 @@ def _as_json(explanation: Explanation, cells: Cells) -> dict[str, Any]:
         "columns": [
             {
                 "column": explanation.columns[place],
-                "value": cells[explanation.columns[place]],
+                "value": values[explanation.columns[place]],
                 "shap": _by_class(explanation, parts[:, place]),
             }
             for place in order

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from mmp.modeling import ops
+from mmp.modeling.values import written
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     Schema = dict[str, Any]
 
 _INT64: Final = {"minimum": -(2**63), "maximum": 2**63 - 1}
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 # A column's own type stands first; what coercion reads beside it (`mmp.modeling.values`) comes after.
 _TYPES: Final[dict[str, Schema]] = {
     "integer": {"type": ["integer", "string"], **_INT64},
@@ -225,13 +224,8 @@ def _seen(spec: ColumnSpec, summary: Mapping[str, Any], closed: frozenset[str]) 
     if low is None or spec.kind not in {"integer", "float", "timestamp"}:
         return {}
     if spec.kind == "timestamp":
-        low, high = (_moment(int(value or 0), spec.time_format) for value in (low, high))
+        low, high = written(spec, low), written(spec, high)
     return {"x-training-min": low, "x-training-max": high}
-
-
-def _moment(microseconds: int, time_format: str | None) -> str:
-    moment = _EPOCH + timedelta(microseconds=int(microseconds))
-    return moment.strftime(time_format) if time_format else moment.isoformat()
 
 
 def _key(spec: ColumnSpec) -> Schema:

@@ -151,6 +151,7 @@ class Served:
             "threshold": bundle.threshold if bundle.positive is not None else None,
             "metrics": dict(bundle.metrics),
             "hyperparameters": dict(bundle.parameters),
+            "stored_features": [spec.name for spec in bundle.stored],
             **self.facts,
         }
 

@@ -224,7 +224,7 @@ function breakable(name) {
 }
 
 /** Return a moment without what machines need. */
-const moment = (value) => String(value).replace(/^(\d{4}-\d\d-\d\d)T([\d:]+)Z$/, "$1 $2");
+const moment = (value) => String(value).replace(/^(\d{4}-\d\d-\d\d)T([\d:]+)(Z|\+00:00)$/, "$1 $2");
 
 /** Return a way of writing sizes below one another: with a sign, and as many decimals as the largest needs. */
 function signs(most) {
@@ -248,11 +248,17 @@ function bar(share, cut) {
   return track;
 }
 
+/** Return what belongs to a class, whose name is its label as Python writes it. */
+function ofClass(values, label) {
+  const names = { true: "True", false: "False" };
+  return values[names[label]] ?? values[String(label)] ?? values[`${label}.0`];
+}
+
 /** Write the prediction. */
 function showAnswer(answer, { info, keys }) {
   const isClass = answer.probabilities !== undefined;
   const parts = [make("p", { className: "result" }, isClass ? String(answer.prediction) : shown(answer.prediction, 5))];
-  const probability = isClass ? answer.probabilities[String(answer.prediction)] : undefined;
+  const probability = isClass ? ofClass(answer.probabilities, answer.prediction) : undefined;
   const words = [info.target];
   if (probability !== undefined) words.push(`probability ${percent(probability)}`);
   if (answer.interval) words.push(`between ${[answer.interval].flat().map((end) => shown(end, 5)).join(" and ")}`);
@@ -272,7 +278,8 @@ function showAnswer(answer, { info, keys }) {
 
 /** Return a bar for each class, the likely ones first. */
 function chances({ prediction, probabilities }, { threshold, classes }) {
-  const sorted = Object.entries(probabilities).sort(([, a], [, b]) => b - a);
+  const shares = classes.map((label) => [String(label), ofClass(probabilities, label)]);
+  const sorted = shares.sort(([, a], [, b]) => b - a);
   const isMoved = classes.length === 2 && typeof threshold === "number" && threshold !== 0.5;
   const positive = isMoved ? String(classes[1]) : undefined;
   const rows = sorted.slice(0, MOST_CLASSES).map(([label, share]) =>
@@ -298,7 +305,7 @@ function chances({ prediction, probabilities }, { threshold, classes }) {
 /** Write what the prediction comes from. */
 function showDrivers({ prediction, explanation }, { info, row }) {
   const { columns, unit } = explanation;
-  const of = (value) => (typeof value === "object" ? value[String(prediction)] : value);
+  const of = (value) => (typeof value === "object" ? ofClass(value, prediction) : value);
   const parts = columns.map((each) => ({ ...each, size: of(each.shap) })).sort((a, b) => Math.abs(b.size) - Math.abs(a.size));
   const [first, rest] = [parts.slice(0, MOST_DRIVERS), parts.slice(MOST_DRIVERS)];
   const value = (each) => moment(shown(row[each.column] ?? each.value ?? "missing"));
@@ -338,8 +345,10 @@ function showModel(info, schema) {
   at("name").textContent = info.model_name;
   const learner = info.class_path.split(".").at(-1);
   const number = schema.request.required.length;
-  at("about").textContent =
-    `Predicts ${info.target} (${info.task}) from ${number} ${number === 1 ? "column" : "columns"} with ${learner}.`;
+  const asked = `${number} ${number === 1 ? "column" : "columns"}`;
+  const stored = info.stored_features?.length ?? 0;
+  const added = stored ? ` and ${stored} of the feature store` : "";
+  at("about").textContent = `Predicts ${info.target} (${info.task}) from ${asked}${added} with ${learner}.`;
   at("uri").textContent = ` · ${info.model_uri}`;
   const splits = ["test", "validation", "train"].filter((split) => info.metrics[split]);
   const scores = info.metrics[splits[0]] ?? {};
