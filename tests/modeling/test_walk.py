@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from mmp.modeling.engines.compiled import _n_leaves, _splits, compiled
 from mmp.modeling.engines.walk import of_xgboost
 from mmp.modeling.engines.xgboost import XGBoostModel, _learner, load
 
@@ -128,11 +130,59 @@ def test_a_saved_model_predicts_few_rows_and_many_alike(model, tmp_path):
         assert loaded.one(rows[place : place + 1]) == together[place].tolist()
 
 
-def test_a_booster_that_disagrees_is_not_asked(model, tmp_path):
+def test_many_rows_have_the_boosters_bits_at_the_thresholds(model, walk, tmp_path):
+    loaded = load(tmp_path, model.save(tmp_path))
+    expected = "xgboost's own call" if deep(walk) else "compiled trees"
+    assert loaded.predictor == expected
+    rows = walk._edge_rows(N_FEATURES, 5_000)
+    np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+
+
+def deep(walk):
+    return max(map(_n_leaves, walk.trees())) > 256
+
+
+def test_trees_come_out_of_a_walk_as_they_went_in(model, walk):
+    stored = _learner(model.booster)["gradient_booster"]["model"]["trees"]
+    splits = [split for tree in walk.trees() for split in _splits(tree)]
+    assert len(splits) == sum(sum(left >= 0 for left in tree["left_children"]) for tree in stored)
+    thresholds = Counter(
+        (tree["split_indices"][node], np.float32(tree["split_conditions"][node]))
+        for tree in stored
+        for node, left in enumerate(tree["left_children"])
+        if left >= 0 and not tree["split_type"][node]
+    )
+    assert thresholds == Counter(
+        (split.feature, np.float32(split.threshold)) for split in splits if split.members is None
+    )
+    sets = [sorted(split.members) for split in splits if split.members is not None]
+    assert sum(map(len, sets)) == sum(sum(tree["categories_sizes"]) for tree in stored)
+
+
+def test_without_a_compiler_the_booster_predicts(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmp.modeling.engines.compiled.is_installed", lambda _name: False)
+    loaded = load(tmp_path, model.save(tmp_path))
+    assert loaded.predictor == "xgboost's own call"
+    rows = np.random.default_rng(1).normal(size=(200, N_FEATURES)).astype(np.float32)
+    np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
+
+
+def test_compiled_trees_that_disagree_are_not_asked(model, tmp_path, monkeypatch):
+    def one_bit_more(trees, base, **words):
+        return compiled(trees, np.nextafter(base, np.float32(np.inf)) + np.float32(0.01), **words)
+
+    loaded = load(tmp_path, model.save(tmp_path))
+    monkeypatch.setattr("mmp.modeling.engines.xgboost.compiled", one_bit_more)
+    assert loaded.predictor == "xgboost's own call"
+
+
+def test_a_booster_that_disagrees_is_not_asked(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("mmp.modeling.engines.compiled.is_installed", lambda _name: False)
     loaded = load(tmp_path, model.save(tmp_path))
     shifted = replace(loaded, walk=replace(loaded.walk, base=loaded.walk.base + np.float32(0.5)))
     rows = np.zeros((100, N_FEATURES), np.float32)
     np.testing.assert_array_equal(shifted.predict(rows)[:5], shifted.predict(rows[:5]))
+    assert shifted.predictor == "trees walked in NumPy"
 
 
 def test_few_rows_do_not_import_the_library(model, tmp_path):

@@ -131,6 +131,11 @@ class Model(ABC):
         """The model whose contributions explain this one: itself, or what it does no more than adjust."""
         return self
 
+    @property
+    def predictor(self) -> str:
+        """What predicts many rows, for display."""
+        return f"{self.engine}'s own call"
+
     def with_threads(self, n_threads: int) -> Self:
         """Return the same model, predicting with at most so many threads."""
         return replace(self, threads=n_threads)

@@ -17,16 +17,18 @@ agree is not used.
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 import json
 import math
 from dataclasses import dataclass, fields
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
+
+from mmp.modeling.engines.base import both_classes
+from mmp.modeling.engines.compiled import Split, exponentials
+from mmp.modeling.engines.libm import libm
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.modeling.engines.base import Output
+    from mmp.modeling.engines.compiled import Node
 
     Singles = npt.NDArray[np.float32]
     Positions = npt.NDArray[np.int32]
@@ -44,6 +47,7 @@ _MOST_BLOCKS: Final = 2_000_000
 _MOST_MEMBERS: Final = 32_000_000
 _EDGE_ROWS: Final = 96
 _SEED: Final = 7
+_LARGEST_POWER: Final = 88.7
 _LEFT, _RIGHT = np.float32(-np.inf), np.float32(np.inf)
 _IDENTITY: Final = frozenset(
     {
@@ -150,9 +154,23 @@ class Walk:
         """Return the answers for the rows of a matrix, one by one."""
         return np.array([self.one(values[place : place + 1]) for place in range(len(values))], np.float64)
 
-    def agrees(self, predict: Callable[[Singles], npt.NDArray[np.float64]], n_features: int) -> bool:
+    def answers(self, margins: Singles) -> npt.NDArray[np.float64]:
+        """Return the answers for margins of shape (n_groups, n_rows), which another summed up."""
+        if self.link == "identity":
+            return np.asarray(margins[0], np.float64)
+        if self.link == "logistic":
+            return both_classes(_sigmoids(margins[0]))
+        return np.asarray(_softmaxes(margins).T, np.float64)
+
+    def agrees(
+        self,
+        predict: Callable[[Singles], npt.NDArray[np.float64]],
+        n_features: int,
+        *,
+        n_rows: int = _EDGE_ROWS,
+    ) -> bool:
         """Tell whether another way to predict gives the same bits where it is hardest: at the thresholds."""
-        rows = self._edge_rows(n_features)
+        rows = self._edge_rows(n_features, n_rows)
         with np.errstate(all="ignore"):
             return bool(np.array_equal(self.many(rows), predict(rows)))
 
@@ -169,10 +187,10 @@ class Walk:
         """Return what JSON holds."""
         return {"steps": self.steps, "link": self.link}
 
-    def _edge_rows(self, n_features: int) -> Singles:
+    def _edge_rows(self, n_features: int, n_rows: int = _EDGE_ROWS) -> Singles:
         """Draw rows of thresholds, their neighbours among the floats, missing values and very large ones."""
         rng = np.random.default_rng(_SEED)
-        rows = np.full((_EDGE_ROWS, n_features), np.nan, np.float32)
+        rows = np.full((n_rows, n_features), np.nan, np.float32)
         splits = np.isfinite(self.threshold) & (self.feature < 2 * n_features)
         column, threshold = self.feature[splits] % n_features, self.threshold[splits]
         for position in range(n_features):
@@ -182,8 +200,26 @@ class Walk:
             cells = np.concatenate((near, np.array([np.nan, largest, -largest], np.float32)))
             if levels := int(self.levels[position]):
                 cells = np.array([*range(levels + 2), np.nan], np.float32)
-            rows[:, position] = rng.choice(cells, _EDGE_ROWS)
+            rows[:, position] = rng.choice(cells, n_rows)
         return np.clip(rows, -np.finfo(np.float32).max, np.finfo(np.float32).max)
+
+    def trees(self) -> Iterator[Node]:
+        """Yield each tree as it was before it was cut, group by group."""
+        sets = [
+            (column.feature, _counts_as(goes_right), frozenset(np.flatnonzero(members).tolist()))
+            for column in self._places.columns
+            for *members, goes_right, _ in column.members.T.tolist()
+        ]
+        inner = np.flatnonzero(self.following[:, 0] != np.arange(len(self.value)))  # the others are leaves
+        splits = (each[inner].tolist() for each in (self.feature, self.threshold, self.following))
+        blocks = _Blocks(
+            dict(zip(inner.tolist(), zip(*splits, strict=True), strict=True)),
+            self.value.tolist(),
+            sets,
+            len(self.levels),
+        )
+        for root in self.roots.tolist():
+            yield blocks.node(root)
 
     @cached_property
     def _places(self) -> _Places:
@@ -218,6 +254,37 @@ class _Places:
     feature: npt.NDArray[np.intp]
     following: npt.NDArray[np.intp]
     columns: tuple[_Column, ...]
+
+
+class _Blocks(NamedTuple):
+    """The blocks of a walk as lists, which are quick to follow one by one; leaves as their values."""
+
+    splits: dict[int, tuple[list[int], list[float], list[int]]]
+    value: list[float]
+    sets: list[tuple[int, float, frozenset[int]]]
+    n_features: int
+
+    def node(self, block: int, split: int = 0) -> Node:
+        """Return a split with all below it, or a leaf."""
+        if block not in self.splits:
+            return self.value[block]
+        features, thresholds, following = self.splits[block]
+        if split >= _WIDTH - 1:
+            return self.node(following[split - (_WIDTH - 1)])
+        feature, threshold = features[split], thresholds[split]
+        if threshold == math.inf:  # a leaf stood here: all exits below lead to it
+            return self.node(block, 2 * split + 1)
+        left, right = self.node(block, 2 * split + 1), self.node(block, 2 * split + 2)
+        if feature >= 2 * self.n_features:
+            feature, missing, members = self.sets[feature - 2 * self.n_features]
+            return Split(feature, threshold, missing, left, right, members)
+        goes_right, feature = divmod(feature, self.n_features)
+        return Split(feature, threshold, _counts_as(goes_right), left, right)
+
+
+def _counts_as(goes_right: int) -> float:
+    """Return what a missing value counts as."""
+    return float(_RIGHT if goes_right else _LEFT)
 
 
 @dataclass(frozen=True, eq=False)
@@ -386,27 +453,33 @@ def _base(stored: Mapping[str, Any], link: str) -> Singles:
     scores = np.broadcast_to(np.array(json.loads(text), np.float32).ravel(), (n_groups,))
     if link == "logistic":
         one = np.float32(1)
-        return np.array([-_libm().logf(float(one / score - one)) for score in scores], np.float32)
+        return np.array([-libm().logf(float(one / score - one)) for score in scores], np.float32)
     return scores.astype(np.float32)
 
 
 def _sigmoid(margin: np.float32) -> np.float32:
     one = np.float32(1)
-    power = np.float32(_libm().expf(min(float(-margin), 88.7)))
+    power = np.float32(libm().expf(min(float(-margin), _LARGEST_POWER)))
     return one / (power + one)
 
 
+def _sigmoids(margins: Singles) -> Singles:
+    powers = np.minimum(-margins, np.float32(_LARGEST_POWER))
+    exponentials(powers)
+    powers += np.float32(1)
+    return np.reciprocal(powers, out=powers)
+
+
 def _softmax(margins: Singles) -> Singles:
-    largest, expf = margins.max(), _libm().expf
-    powers = [expf(float(margin - largest)) for margin in margins]
-    return np.array(powers, np.float32) / np.float32(math.fsum(powers))
+    largest, expf = margins.max(), libm().expf
+    powers = np.array([expf(float(margin - largest)) for margin in margins])
+    return powers.astype(np.float32) / np.float32(np.add.accumulate(powers)[-1])  # one after the other
 
 
-@cache
-def _libm() -> Any:
-    """Return the C library's mathematics, which XGBoost calls too."""
-    library = ctypes.CDLL(ctypes.util.find_library("m") or None)
-    for name in ("expf", "logf"):
-        function = getattr(library, name)
-        function.argtypes, function.restype = [ctypes.c_float], ctypes.c_float
-    return library
+def _softmaxes(margins: Singles) -> Singles:
+    powers: Singles = margins - margins.max(axis=0)
+    exponentials(powers)
+    total = np.zeros(powers.shape[1])
+    for group in powers:
+        total += group
+    return np.divide(powers, total.astype(np.float32), out=powers)

@@ -13,6 +13,7 @@ import numpy as np
 
 from mmp.errors import SettingsError
 from mmp.modeling.engines.base import FitJob, Model, both_classes
+from mmp.modeling.engines.compiled import NAME, compiled
 from mmp.modeling.engines.shapley import Forest, Tree
 from mmp.modeling.engines.walk import Walk, of_xgboost
 from mmp.modeling.lean import library
@@ -25,11 +26,13 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.modeling.engines.base import Output
+    from mmp.modeling.engines.walk import Singles
     from mmp.modeling.pipeline import Matrix
     from mmp.modeling.target import Target
 
 _FILE = "model.ubj"
 _WALK = "trees.npz"
+_EDGE_ROWS = 1024
 _FEW_ROWS = 32  # as many as golden rows, so that loading compares the walk
 _CONSTRAINTS = {"interaction_constraints", "monotone_constraints"}
 _ROUNDS = 100  # the library's own default
@@ -68,14 +71,31 @@ class XGBoostModel(Model):
         return super().one(values) if self.walk is None else self.walk.one(values)
 
     def _predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        if self.walk is not None and (len(values) <= _FEW_ROWS or not self._agrees):
-            return self.walk.many(values)
-        return self._boosted(values)
+        if self.walk is None:
+            return self._boosted(values)
+        return self.walk.many(values) if len(values) <= _FEW_ROWS else self._many[1](values)
+
+    @property
+    def predictor(self) -> str:
+        """What predicts many rows."""
+        return super().predictor if self.walk is None else self._many[0]
 
     @cached_property
-    def _agrees(self) -> bool:
-        """Whether the booster, as the library here runs it, still gives what the walk gives."""
-        return self.walk is not None and self.walk.agrees(self._boosted, self.n_features)
+    def _many(self) -> tuple[str, Callable[[Singles], npt.NDArray[np.float64]]]:
+        """Find what gives the walk's bits, on this machine and with the libraries here, and is quicker."""
+        walk = self.walk
+        assert walk is not None, "without it there is no choice"
+        trees = compiled(list(walk.trees()), walk.base)
+        if trees is not None:
+
+            def together(values: Singles) -> npt.NDArray[np.float64]:
+                return walk.answers(trees.margins(values))
+
+            if walk.agrees(together, self.n_features, n_rows=_EDGE_ROWS):
+                return NAME, together
+        if walk.agrees(self._boosted, self.n_features):
+            return super().predictor, self._boosted
+        return "trees walked in NumPy", walk.many
 
     def _boosted(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         with self._threads_set(values):
