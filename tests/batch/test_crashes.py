@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
+import gzip
+import io
+import json
 import random
 import resource
 import signal
@@ -74,6 +79,46 @@ def test_a_batch_that_is_killed_again_and_again_goes_on(folder, tmp_path, monkey
     assert last.json["resumed_parts"] == done > 0
     assert output.read_bytes() == (folder / f"undisturbed.{suffix}").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == [output.name, f"{output.name}.manifest.json"]
+
+
+def write_csv(path, table, **options):
+    """Write rows with line breaks in their cells, as a spreadsheet does."""
+    out = io.StringIO(newline="")
+    rows = table.to_pylist()
+    for row in rows[::3]:
+        row["city"] = 'New\r\n"York"'
+    writer = csv.DictWriter(out, rows[0], quoting=csv.QUOTE_ALL, **options)
+    writer.writeheader()
+    for _ in range(ROWS // len(rows)):
+        writer.writerows(rows)
+    content = codecs.BOM_UTF8 + out.getvalue().encode()
+    path.write_bytes(gzip.compress(content, 1) if path.suffix == ".gz" else content)
+
+
+@pytest.mark.parametrize("name", ["t.csv", "t.csv.gz"])
+def test_a_csv_file_is_gone_on_with_where_it_was_left(folder, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(folder)
+    write_csv(tmp_path / name, read("table.csv").arrow, lineterminator="\r\n")
+    output, words = tmp_path / "o.csv", list(COMMAND)
+    words[4] = str(tmp_path / name)
+    process = start(*words, "-o", output, env=ENV, cwd=folder)
+    assert until(process, lambda: parts_done(output) >= 33)
+    process.kill()
+    finish(process)
+    lines = (tmp_path / "o.csv.mmp-parts/parts.jsonl").read_text().splitlines()
+    row, _, offset = json.loads(lines[-1])["mark"]
+    last = call(*words, "-o", output, env=ENV, cwd=folder)
+    assert last.code == 0, last.err
+    assert last.json["resumed_parts"] == len(lines)
+    assert f"note: It goes on with part {len(lines) + 1}" in last.err
+    if name == "t.csv":
+        assert offset > 4_000_000
+        assert 0 < row <= len(lines) * 1000
+    else:
+        assert (row, offset) == (0, 0)
+        assert "t.csv.gz is compressed, and read again from its beginning" in last.err
+    score(data=str(tmp_path / name), output=str(tmp_path / "same.csv"), part_rows=1000)
+    assert output.read_bytes() == (tmp_path / "same.csv").read_bytes()
 
 
 def test_a_part_that_is_not_as_it_was_written_is_made_again(folder, tmp_path, monkeypatch):

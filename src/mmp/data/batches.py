@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
@@ -25,6 +26,27 @@ if TYPE_CHECKING:
 _END_BYTES = 1 << 16
 
 
+class Mark(NamedTuple):
+    """A row that reading can begin at, without those before it.
+
+    Parameters
+    ----------
+    row : int
+        Its position in the whole table, from 0.
+    file : int
+        Position of its file.
+    offset : int
+        The byte of that file.
+    """
+
+    row: int
+    file: int
+    offset: int
+
+
+BEGINNING = Mark(0, 0, 0)
+
+
 class Block(NamedTuple):
     """Some neighbouring rows of a table.
 
@@ -34,10 +56,13 @@ class Block(NamedTuple):
         Position of the first of them in the whole table, from 0.
     table : pyarrow.Table
         The rows.
+    mark : Mark
+        Where to begin to read what comes after them, or some rows before that.
     """
 
     first: int
     table: pa.Table
+    mark: Mark
 
 
 class Batches(Protocol):
@@ -59,8 +84,17 @@ class Batches(Protocol):
     def identity(self) -> list[Any]:
         """What changes when the rows do, as JSON has it."""
 
-    def tables(self, columns: Sequence[str], first: int) -> Iterator[pa.Table]:
-        """Yield some columns of the rows from one on, in tables of any length."""
+    def tables(self, columns: Sequence[str], first: int, mark: Mark) -> Iterator[tuple[Mark, pa.Table]]:
+        """Yield some columns of the rows from one on, in tables of any length.
+
+        Each comes with a mark at its first row or before; `mark` is one at `first` or before.
+        """
+
+    def about(self, mark: Mark) -> int | None:
+        """Return how many rows there are, as far as that can be told at a mark."""
+
+    def resumed(self, mark: Mark) -> str:
+        """Say how reading goes on at a mark, where that is worth a word."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +113,22 @@ class ParquetBatches:
         """The files, their sizes, times and ends; or the digest, where it is known."""
         return [self.digest] if self.digest else [_identity(file) for file in self.files]
 
-    def tables(self, columns: Sequence[str], first: int) -> Iterator[pa.Table]:
+    def tables(self, columns: Sequence[str], first: int, mark: Mark) -> Iterator[tuple[Mark, pa.Table]]:
         """Yield some columns of the rows from one on; row groups before it are not touched."""
         for file in self.files:
             n_rows = parquet.n_rows(file)
             if first < n_rows:
-                yield from parquet.tables(file, columns, self.encoded, max(first, 0))
+                for table in parquet.tables(file, columns, self.encoded, max(first, 0)):
+                    yield mark, table
             first -= n_rows
+
+    def about(self, mark: Mark) -> int | None:  # noqa: ARG002 - the files say it
+        """Return how many rows there are."""
+        return self.n_rows
+
+    def resumed(self, mark: Mark) -> str:  # noqa: ARG002 - any row can be gone to
+        """Say nothing."""
+        return ""
 
 
 @dataclass(frozen=True)
@@ -104,14 +147,34 @@ class CsvBatches:
         """The files, their sizes, times and ends."""
         return [_identity(file) for file in self.files]
 
-    def tables(self, columns: Sequence[str], first: int) -> Iterator[pa.Table]:
-        """Yield some columns of the rows from one on; those before it are read and passed over."""
+    def tables(self, columns: Sequence[str], first: int, mark: Mark) -> Iterator[tuple[Mark, pa.Table]]:
+        """Yield some columns of the rows from one on; those between the mark and it are passed over."""
         specs = [self.specs[name] for name in columns]
-        for file in self.files:
-            for table in delimited.tables(file, specs, self.keys):
-                if first < table.num_rows:
-                    yield table.slice(max(first, 0))
-                first -= table.num_rows
+        row, start = mark.row, mark.offset
+        for number, file in enumerate(self.files[mark.file :], mark.file):
+            at = Mark(row, number, 0)
+            for offset, table in delimited.tables(file, specs, self.keys, start):
+                if file.is_plain:
+                    at = Mark(row, number, offset)
+                if first < row + table.num_rows:
+                    yield at, table.slice(max(first - row, 0))
+                row += table.num_rows
+            start = 0
+
+    def about(self, mark: Mark) -> int | None:
+        """Return how many rows there are, if those to come are as long as those before the mark."""
+        if not mark.row or not all(file.is_plain for file in self.files):
+            return None
+        return round(mark.row * sum(self._sizes) / (sum(self._sizes[: mark.file]) + mark.offset))
+
+    def resumed(self, mark: Mark) -> str:
+        """Say that a compressed file is read again."""
+        file = self.files[mark.file]
+        return "" if file.is_plain else f"{file} is compressed, and read again from its beginning"
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        return [file.state()[0] for file in self.files]
 
 
 def open_files(
@@ -156,7 +219,7 @@ def open_files(
 
 
 def blocks(
-    batches: Batches, columns: Sequence[str], *, first: int, most_rows: int, part_rows: int
+    batches: Batches, columns: Sequence[str], *, first: int, mark: Mark, most_rows: int, part_rows: int
 ) -> Iterator[Block]:
     """Yield rows in blocks that are worth a call, none of them across the border of a part.
 
@@ -168,6 +231,8 @@ def blocks(
         The columns to read.
     first : int
         The row to begin with.
+    mark : Mark
+        A mark at that row or before.
     most_rows : int
         Rows of a block at most.
     part_rows : int
@@ -175,27 +240,30 @@ def blocks(
     """
     waiting: list[pa.Table] = []
     n_waiting = 0
-    for table in _cut(batches.tables(columns, first), first, most_rows, part_rows):
+    for at, table in _cut(batches.tables(columns, first, mark), first, most_rows, part_rows):
         is_border = n_waiting and (first + n_waiting) % part_rows == 0
         is_full = n_waiting + table.num_rows > most_rows
         # one that could not be read the same way has other types, and stays by itself
         if is_border or is_full or (waiting and waiting[0].schema != table.schema):
-            yield Block(first, pa.concat_tables(waiting))
+            yield Block(first, pa.concat_tables(waiting), mark)
             first += n_waiting
             waiting, n_waiting = [], 0
         waiting.append(table)
         n_waiting += table.num_rows
+        mark = at
     if waiting:
-        yield Block(first, pa.concat_tables(waiting))
+        yield Block(first, pa.concat_tables(waiting), mark)
 
 
-def _cut(tables: Iterator[pa.Table], position: int, most_rows: int, part_rows: int) -> Iterator[pa.Table]:
+def _cut(
+    tables: Iterator[tuple[Mark, pa.Table]], position: int, most_rows: int, part_rows: int
+) -> Iterator[tuple[Mark, pa.Table]]:
     """Yield tables of at most so many rows that end at the border of each part."""
-    for table in tables:
+    for mark, table in tables:
         done = 0
         while done < table.num_rows:
             n_rows = min(most_rows, part_rows - position % part_rows, table.num_rows - done)
-            yield table.slice(done, n_rows)
+            yield mark, table.slice(done, n_rows)
             done += n_rows
             position += n_rows
 

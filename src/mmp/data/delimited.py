@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
 import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO, cast
 
@@ -17,6 +19,7 @@ import pyarrow.csv as pacsv
 
 from mmp.data.buffers import TEXT, one_chunk, strings, valid, values
 from mmp.data.names import refuse_bad_names, require, same_columns
+from mmp.data.pieces import MOST_ROW_BYTES, PIECE_BYTES, end_of_csv_rows, pieces
 from mmp.data.table import Table, TypedColumn
 from mmp.data.words import MISSING, plain_booleans, plain_floats, plain_instants, typed
 from mmp.errors import SourceError
@@ -26,13 +29,13 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmp.data.pieces import Piece
     from mmp.data.stored import StoredFile
     from mmp.data.table import ColumnSpec
 
 _DELIMITERS = (",", ";", "\t", "|")
 _HEAD_BYTES = 1 << 20
 _HEAD_ROWS = 20
-_BLOCK_BYTES = 1 << 22
 _END = "the end"
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CHECK_QUOTES = "Check the quotes on that line; a value with a delimiter in it needs them."
@@ -98,7 +101,9 @@ def names(file: StoredFile) -> tuple[str, ...]:
     return _dialect(file).names
 
 
-def tables(file: StoredFile, specs: Sequence[ColumnSpec], keys: Collection[str]) -> Iterator[pa.Table]:
+def tables(
+    file: StoredFile, specs: Sequence[ColumnSpec], keys: Collection[str], start: int = 0
+) -> Iterator[tuple[int, pa.Table]]:
     """Yield some columns of a file in order, in tables of some ten thousand rows.
 
     Parameters
@@ -111,6 +116,15 @@ def tables(file: StoredFile, specs: Sequence[ColumnSpec], keys: Collection[str])
     keys : collection of str
         Columns that come as words, or as integers where the spec says so and each is written as
         integers are: nothing but the words can be lost of the others.
+    start : int
+        The byte to begin at: where a table began before; 0 is the header.
+
+    Yields
+    ------
+    int
+        The byte that the table begins at.
+    Table
+        The rows.
 
     Raises
     ------
@@ -120,50 +134,64 @@ def tables(file: StoredFile, specs: Sequence[ColumnSpec], keys: Collection[str])
     dialect = _dialect(file)
     if not dialect.has_rows:
         return
-    _refuse_open_quote(file, dialect)
+    with _open(file) as content:
+        if start:
+            content.seek(start)
+        end_of_rows = partial(end_of_csv_rows, delimiter=dialect.delimiter)
+        for piece in pieces(content, end_of_rows, PIECE_BYTES):
+            if not piece.is_whole:
+                _refuse_unending(piece, file, dialect)
+            rows = _rows_of(piece, file, dialect, specs, keys)
+            columns = [_as_spec(spec, rows.column(spec.name), keys) for spec in specs]
+            yield piece.offset, pa.Table.from_arrays(columns, [spec.name for spec in specs])
+
+
+def _refuse_unending(piece: Piece, file: StoredFile, dialect: _Dialect) -> None:
+    """Refuse a file whose last row never ends, or goes on for too long."""
+    if piece.content.count(b'"') % 2:
+        _refuse_open_quote(file, dialect)
+    if len(piece.content) > MOST_ROW_BYTES:
+        raise SourceError(
+            f"{file} has a row of more than {MOST_ROW_BYTES >> 20} MB at byte {piece.offset:,}.",
+            hint=_CHECK_QUOTES,
+        )
+
+
+def _rows_of(
+    piece: Piece, file: StoredFile, dialect: _Dialect, specs: Sequence[ColumnSpec], keys: Collection[str]
+) -> pa.Table:
+    """Read a piece: the fast way, else all as words, else without lines of blanks (see `_words`)."""
     floats = [spec.name for spec in specs if spec.kind == "float" and spec.name not in keys]
     types = dict.fromkeys(floats, pa.float64())
     types |= {spec.name: TEXT for spec in specs if spec.kind == "text" and spec.name not in keys}
-    n_done = 0
-    # the fast way, then all as words, then without lines of blanks (see `_words`)
     for attempt, skip_blank in ((types, False), ({}, False), ({}, True)):
         try:
-            for table in _passed_over(_streamed(file, dialect, specs, attempt, skip_blank), n_done):
-                columns = [_as_spec(spec, table.column(spec.name), keys) for spec in specs]
-                yield pa.Table.from_arrays(columns, [spec.name for spec in specs])
-                n_done += table.num_rows
+            table = _parsed_piece(piece, dialect, [spec.name for spec in specs], attempt, skip_blank)
         except pa.ArrowInvalid as error:
             failure = error
-        except OSError as error:
-            raise _unreadable(file, error) from error
-        else:
-            return
+            continue
+        # a word such as NAN is a number to Arrow and not to us
+        if not any(_has_nan(table.column(name)) for name in floats if attempt):
+            return table
     raise _what_is_wrong(file, dialect, failure) from failure
 
 
-def _streamed(
-    file: StoredFile,
+def _parsed_piece(
+    piece: Piece,
     dialect: _Dialect,
-    specs: Sequence[ColumnSpec],
+    columns: Sequence[str],
     types: Mapping[str, pa.DataType],
     skip_blank: bool,  # noqa: FBT001 - private
-) -> Iterator[pa.Table]:
-    names = [spec.name for spec in specs]
+) -> pa.Table:
     # one thread reads ahead of those that compute; Arrow's own would only take their cores
-    options = _options(dialect, names, types, skip_blank=skip_blank, threads=False)
-    with pacsv.open_csv(file.stream(), *options) as opened:
-        for batch in opened:
-            table = pa.Table.from_batches([batch])
-            if any(_has_nan(table.column(name)) for name, type_ in types.items() if type_ == pa.float64()):
-                raise pa.ArrowInvalid("a word such as NAN, which is a number to Arrow and not to us")
-            yield table
-
-
-def _passed_over(tables: Iterable[pa.Table], n_rows: int) -> Iterator[pa.Table]:
-    for table in tables:
-        if n_rows < table.num_rows:
-            yield table.slice(n_rows)
-        n_rows = max(n_rows - table.num_rows, 0)
+    read, parse, convert = _options(dialect, columns, types, skip_blank=skip_blank, threads=False)
+    content = piece.content
+    if piece.offset:
+        read.skip_rows = read.skip_rows_after_names = 0
+        if content.startswith(codecs.BOM_UTF8):  # at the beginning of a file it is no letter
+            content = b"\n" + content
+    read.block_size = len(content) + 1
+    return pacsv.read_csv(pa.BufferReader(content), read, parse, convert)
 
 
 def _has_nan(column: pa.ChunkedArray) -> bool:
@@ -352,7 +380,7 @@ def _options(
             column_names=dialect.names,
             skip_rows=dialect.n_blank_lines,
             skip_rows_after_names=1,
-            block_size=_BLOCK_BYTES,
+            block_size=PIECE_BYTES,
             use_threads=threads,
         ),
         pacsv.ParseOptions(

@@ -55,6 +55,11 @@ class StoredFile:
         """The one of `SUFFIXES` that the name ends in, None where it ends in none."""
         return next((suffix for suffix in SUFFIXES if self.name.lower().endswith(suffix)), None)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a byte of it can be gone to: it is not compressed."""
+        return not self.name.lower().endswith(".gz")
+
     def open(self) -> BinaryIO:
         """Open the file as it is, compressed or not."""
         if self.filesystem is None:

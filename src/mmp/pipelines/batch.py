@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from mmp.data.batches import blocks
+from mmp.data.batches import BEGINNING, blocks
 from mmp.data.buffers import no_rows
 from mmp.data.durable import replacing
 from mmp.data.sinks.work import Work
@@ -237,9 +237,12 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
                 with steps("score") as note:
                     clock.begin(n_before=sum(part.rows + part.rejected for part in resumed))
 
-                    def count(n_rows: int) -> None:
-                        clock.n_rows += n_rows
-                        steps.progress(clock.progress(len(work.done) + 1, rows.n_rows))
+                    def count(piece: Scored) -> None:
+                        clock.n_rows += piece.n_rows
+                        about = rows.about(piece.mark)
+                        steps.progress(
+                            clock.progress(len(work.done) + 1, about, is_exact=about == rows.n_rows)
+                        )
 
                     _score(job, scorer, work, sink, count)
                     note(clock.progress(len(work.done), rows.n_rows))
@@ -255,7 +258,7 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
     """Return what predicts a block, or refuse a table that the model cannot be given."""
     bundle, declared = job.bundle, job.rows.schema
     there = [name for name in job.columns if name in declared.names]
-    first = next(job.rows.tables(there, 0), no_rows(declared).select(there))
+    _, first = next(job.rows.tables(there, 0, BEGINNING), (BEGINNING, no_rows(declared).select(there)))
     require_columns(job.reads, first, declared.names, where=job.rows.source)
     findings.add(unread(declared.names, {bundle.target.name, *job.columns}))
     keys = [spec.name for spec in bundle.entities if spec.name in declared.names]
@@ -291,7 +294,7 @@ def _begin(job: _Job, work: Work, sink: Sink, *, restart: bool) -> list[Finding]
     begun = work.job.get("key", {})
     if begun == job.key and not restart:
         work.resume(sink.has)
-        return []
+        return _resumed(job, work)
     if sink.is_occupied and not restart:
         raise SettingsError(
             f"{job.output} is there already, and of {_changed(sink.known.get('key', {}), job.key)}.",
@@ -303,6 +306,14 @@ def _begin(job: _Job, work: Work, sink: Sink, *, restart: bool) -> list[Finding]
         return []
     message = f"A batch to {job.output} was begun with {_changed(begun, job.key)}; it starts over."
     return [Finding("batch", "warn", message)]
+
+
+def _resumed(job: _Job, work: Work) -> list[Finding]:
+    if not work.done:
+        return []
+    again = job.rows.resumed(work.done[-1].mark)
+    message = f"It goes on with part {len(work.done) + 1:,}{again and f'; {again}'}."
+    return [Finding("batch", "info", message)]
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -336,12 +347,13 @@ def _lookup(job: _Job, begun_at: datetime) -> Callable[[pa.Table], pa.Table]:
     return completed
 
 
-def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[int], None]) -> None:
+def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[Scored], None]) -> None:
     """Score what is left, part by part; each is safe before the next is written."""
     rows = blocks(
         job.rows,
         job.columns,
         first=sum(part.rows + part.rejected for part in work.done),
+        mark=work.done[-1].mark if work.done else BEGINNING,
         most_rows=_block_rows(scorer),
         part_rows=job.part_rows,
     )
@@ -351,7 +363,7 @@ def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[i
             of_part = []
             for piece in pieces:
                 of_part.append(piece)
-                count(piece.n_rows)
+                count(piece)
             _write(number, of_part, job, work, sink)
 
 
@@ -375,7 +387,7 @@ def _write(number: int, pieces: list[Scored], job: _Job, work: Work, sink: Sink)
             beside.write_text("".join(map(_line, bad)), encoding="utf-8")
         _refuse_many(sum(part.rejected for part in work.done) + len(bad), bad, job)
     part = sink.write(number, [piece.table for piece in pieces])
-    work.record(replace(part, rejected=len(bad)))
+    work.record(replace(part, rejected=len(bad), mark=pieces[-1].mark))
 
 
 def _line(bad: Bad) -> str:
@@ -497,10 +509,10 @@ class _Clock:
             "peak_rss_mb": round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1),
         }
 
-    def progress(self, part: int, n_rows: int | None) -> str:
+    def progress(self, part: int, n_rows: int | None, *, is_exact: bool = True) -> str:
         """Return how far it is: rows, rate, time left."""
         n_done = self.n_before + self.n_rows
         rate = self.n_rows / (time.perf_counter() - self.scoring)
-        of = "" if n_rows is None else f" of {n_rows:,}"
-        left = "" if n_rows is None or not rate else f", {(n_rows - n_done) / rate:,.0f} s left"
+        of = "" if n_rows is None else f" of {'' if is_exact else 'about '}{n_rows:,}"
+        left = "" if n_rows is None or not rate else f", {max(0, n_rows - n_done) / rate:,.0f} s left"
         return f"{n_done:,}{of} rows, part {part:,}, {rate:,.0f} rows/s{left if n_done != n_rows else ''}"

@@ -17,7 +17,7 @@ from mmp.modeling.values import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from mmp.data.batches import Block
+    from mmp.data.batches import Block, Mark
     from mmp.data.table import ColumnSpec
     from mmp.evaluation.strongest import Strongest
     from mmp.modeling.bundle import Bundle
@@ -58,6 +58,8 @@ class Scored:
         Which rows of the input.
     table : pyarrow.Table
         Keys and predictions, of the schema of the output.
+    mark : Mark
+        Where to read on after them.
     bad : tuple of Bad
         The rows that are not in it.
     """
@@ -65,6 +67,7 @@ class Scored:
     first: int
     n_rows: int
     table: pa.Table
+    mark: Mark
     bad: tuple[Bad, ...] = ()
 
 
@@ -125,7 +128,7 @@ class Scorer:
         if self._bad_keys(rows):
             return None, None
         try:
-            return Scored(block.first, rows.num_rows, self._predicted(self._keyed(rows))), None
+            return Scored(block.first, rows.num_rows, self._predicted(self._keyed(rows)), block.mark), None
         except DataError as error:
             return None, error
 
@@ -155,7 +158,8 @@ class Scorer:
         keep = np.ones(block.table.num_rows, np.bool_)
         keep[[each.row - block.first for each in bad]] = False
         rows = block.table.filter(wrap(keep, pa.bool_()))
-        return Scored(block.first, block.table.num_rows, self._predicted(self._keyed(rows)), tuple(bad))
+        predicted = self._predicted(self._keyed(rows))
+        return Scored(block.first, block.table.num_rows, predicted, block.mark, tuple(bad))
 
     def _keyed(self, rows: pa.Table) -> pa.Table:
         """Return rows without words for keys, as integers."""

@@ -19,6 +19,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from mmp.data.batches import BEGINNING, Mark
 from mmp.data.durable import failures, replacing, sync
 from mmp.errors import DataError
 
@@ -40,11 +41,20 @@ class Part:
         How many rows it has, and how many were left out of it.
     sha256 : str
         Digest of its file; empty where it is in a database.
+    mark : Mark
+        Where to read on after it.
     """
 
     rows: int
     rejected: int = 0
     sha256: str = ""
+    mark: Mark = BEGINNING
+
+    @classmethod
+    def from_json(cls, line: bytes) -> Part:
+        """Read what `Work.record` wrote."""
+        known = json.loads(line)
+        return cls(**{**known, "mark": Mark(*known.get("mark", BEGINNING))})
 
 
 class Work:
@@ -117,7 +127,7 @@ class Work:
         path = self.folder / _DONE
         lines = path.read_bytes().split(b"\n")[:-1] if path.exists() else []  # the last may be torn
         for number, line in enumerate(lines):
-            part = Part(**json.loads(line))
+            part = Part.from_json(line)
             if not has(number, part) or (part.rejected and not self.rejected(number).exists()):
                 break
             self.done.append(part)
