@@ -13,7 +13,7 @@ from scipy.stats import binom
 from sklearn import metrics as sk
 
 from mmp.catalog.tasks import TASKS
-from mmp.evaluation.confidence import OWN_ROWS, by_name, intervals, percentiles
+from mmp.evaluation.confidence import OWN_ROWS, Resampled, by_name, intervals, percentiles
 from mmp.evaluation.evaluate import evaluate, requests, rows_of, value_of
 from mmp.evaluation.resamples import N_BLOCKS, N_RESAMPLES, Resamples
 from mmp.modeling.target import Target
@@ -84,9 +84,7 @@ def naive(score, truth, output, times=1500):
 
 
 def found(case, names, **more):
-    target, output = case
-    task = "classification" if target.classes else "regression"
-    return intervals(target, output, names, task=task, seed=3, **more)
+    return intervals(Resampled.of(*case, seed=3), names, **more)
 
 
 def assert_same(interval, expected, *, within):
@@ -186,8 +184,7 @@ def test_the_median_is_held_as_often_as_promised():
 def test_one_seed_is_one_interval():
     case = binary(3000)
     assert found(case, ["f1", "roc_auc"]) == found(case, ["f1", "roc_auc"])
-    target, output = case
-    assert found(case, ["f1"]) != intervals(target, output, ["f1"], task="classification", seed=4)
+    assert found(case, ["f1"]) != intervals(Resampled.of(*case, seed=4), ["f1"])
 
 
 def test_what_does_not_vary_has_no_interval():

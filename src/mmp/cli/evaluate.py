@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from mmp.cli import options
-from mmp.cli.screen import Screen, columns, number
+from mmp.cli.screen import Screen, between, columns, number
 from mmp.cli.watch import watcher
 
 
@@ -31,5 +31,8 @@ def main(
         run_id, where.value, data=data, parameters=parameters, report=output, watcher=watcher(screen)
     )
     screen.findings(result.findings)
-    rows = [[name, number(value), number(result.logged.get(name))] for name, value in result.metrics.items()]
-    screen.result(result.as_dict(), columns(rows, ["metric", "here", "test split"]))
+    rows = [
+        [name, number(value), between(result.intervals.get(name)), number(result.logged.get(name))]
+        for name, value in result.metrics.items()
+    ]
+    screen.result(result.as_dict(), columns(rows, ["metric", "here", "95 %", "test split"]))

@@ -179,6 +179,17 @@ def number(value: float | None) -> str:
     return f"{value:.4f}" if size >= 1e-3 else f"{value:.3g}"
 
 
+def between(ends: tuple[float, float] | None) -> str:
+    """Return an interval as a table shows it.
+
+    Examples
+    --------
+    >>> between((0.81234, 0.85)), between(None)
+    ('0.8123 to 0.8500', '')
+    """
+    return "" if ends is None else f"{number(ends[0])} to {number(ends[1])}"
+
+
 def program(folder: Path | None = None) -> str:
     """Return what a user types to run mmp again: its name where the shell finds it, else its path.
 

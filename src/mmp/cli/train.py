@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from mmp.catalog.metrics import parse
 from mmp.catalog.tasks import TASKS
 from mmp.cli import options
-from mmp.cli.screen import Screen, columns, number, program
+from mmp.cli.screen import Screen, between, columns, number, program
 from mmp.cli.watch import watcher
 
 if TYPE_CHECKING:
@@ -54,11 +55,19 @@ def main(
     screen.say(_next(result, config))
 
 
+def _is_main(name: str, task: str) -> bool:
+    """Tell whether a metric is one of the task's, or of what the model promises beside."""
+    return name in TASKS[task].metrics or parse(name, task).needs == "promises"
+
+
 def _text(result: TrainResult, *, everything: bool) -> str:
     splits = [split for split in ("train", "validation", "test") if split in result.metrics]
     names = dict.fromkeys(name for split in splits for name in result.metrics[split])
-    main = [name for name in names if everything or name in TASKS[result.task].metrics] or list(names)
+    main = [name for name in names if everything or _is_main(name, result.task)] or list(names)
     rows = [[name, *(number(result.metrics[split].get(name)) for split in splits)] for name in main]
+    if result.intervals:
+        rows = [[*row, between(result.intervals.get(row[0]))] for row in rows]
+        splits.append("test 95 %")
     if "cv" in result.metrics:
         rows = [[*row, _over_folds(row[0], result.metrics["cv"])] for row in rows]
         splits.append("folds")
@@ -68,7 +77,9 @@ def _text(result: TrainResult, *, everything: bool) -> str:
         else ""
     )
     place = columns([["run", result.run_id], ["experiment", result.experiment], ["model", result.model_uri]])
-    return f"{columns(rows, ['metric', *splits])}{more}\n\n{place}"
+    compared = [f"The model is {comparison['sentence']}." for comparison in result.comparisons]
+    blocks = (f"{columns(rows, ['metric', *splits])}{more}", "\n".join(compared), place)
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _over_folds(name: str, metrics: Mapping[str, float]) -> str:

@@ -18,7 +18,8 @@ see an error, not that there is none.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from mmp.evaluation.evaluate import requests, rows_of, value_of
 from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError
 from mmp.evaluation.resamples import Resamples
 from mmp.modeling.decision import ARGMAX_THRESHOLD
+from mmp.modeling.uncertainty import CERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
     from mmp.catalog.metrics import Metric
     from mmp.modeling.target import Target
+    from mmp.modeling.uncertainty import Uncertainty
 
     Floats = npt.NDArray[np.float64]
 
@@ -47,7 +50,7 @@ OWN_ROWS: Final = 2_000_000
 _FEWEST_OWN, _MOST_OWN = 100, 500
 _Z: Final = 1.959964  # of the normal distribution, 97.5 %
 _ROUNDING: Final = 1e-12
-_NO_INTERVAL: Final = frozenset({"max_error"})
+_NOT_BY_RESAMPLES: Final = frozenset({"median_ae", "max_error"})
 
 
 class Interval(NamedTuple):
@@ -57,26 +60,78 @@ class Interval(NamedTuple):
     high: float
 
 
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """What a model says of rows, and of resamples of them.
+
+    Parameters
+    ----------
+    target : Target
+        The truth.
+    rows : Decisions or Errors
+        The truth and the model's output, each row once.
+    draw : Resamples
+        How often each row is in each resample.
+    seed : int
+        What they are drawn with.
+    """
+
+    target: Target
+    rows: Decisions | Errors
+    draw: Resamples
+    seed: int
+    _values: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(
+        cls,
+        target: Target,
+        output: Floats,
+        *,
+        seed: int,
+        threshold: float = ARGMAX_THRESHOLD,
+        uncertainty: Uncertainty = CERTAIN,
+    ) -> Resampled:
+        """Draw resamples of rows; parameters as of `mmp.evaluation.evaluate.evaluate`."""
+        return cls(
+            target,
+            rows_of(target, output, threshold=threshold, uncertainty=uncertainty),
+            Resamples.draw(len(target), seed=seed),
+            seed,
+        )
+
+    def of_another(self, output: Floats, *, threshold: float = ARGMAX_THRESHOLD) -> Resampled:
+        """Return what another model says of the same rows, and of the same resamples of them."""
+        return replace(self, rows=rows_of(self.target, output, threshold=threshold))
+
+    def value(self, metric: Metric) -> float:
+        """Return the value of a metric of mmp's own; raises what `value_of` does."""
+        return float(value_of(metric, self.rows, self.target))
+
+    def values(self, metric: Metric) -> Floats | None:
+        """Return the value of a metric of mmp's own on each resample, None where these say nothing of it."""
+        if metric.name in _NOT_BY_RESAMPLES:
+            return None
+        if metric.name not in self._values:
+            self._values[metric.name] = value_of(metric, self._drawn, self.target)
+        return self._values[metric.name]
+
+    @cached_property
+    def _drawn(self) -> Decisions | Errors:
+        return replace(self.rows, draw=self.draw)
+
+
 def intervals(
-    target: Target,
-    output: Floats,
-    names: Iterable[str],
-    *,
-    task: str,
-    seed: int,
-    threshold: float = ARGMAX_THRESHOLD,
-    findings: list[Finding] | None = None,
+    resampled: Resampled, names: Iterable[str], *, findings: list[Finding] | None = None
 ) -> dict[str, Interval]:
     """Compute the interval of each metric that has one.
 
     Parameters
     ----------
-    target, output, task, threshold
-        As `mmp.evaluation.evaluate.evaluate` takes them.
+    resampled : Resampled
+        The rows.
     names : iterable of str
         Metrics that have a value on these rows.
-    seed : int
-        What rows are drawn with.
     findings : list of Finding, optional
         Takes a note where a metric of the user's own has none.
 
@@ -88,21 +143,20 @@ def intervals(
     Examples
     --------
     >>> from mmp.modeling.target import Target
-    >>> target = Target("regression", np.arange(100.0), (), None)
-    >>> found = intervals(target, np.arange(100.0) + np.tile([1, 3], 50), ["mae"], task="regression", seed=1)
+    >>> target = Target("regression", np.arange(100.0))
+    >>> found = intervals(Resampled.of(target, np.arange(100.0) + np.tile([1, 3], 50), seed=1), ["mae"])
     >>> low, high = found["mae"]
     >>> 1.7 < low < 1.9 < 2.1 < high < 2.3
     True
     """
-    rows, drawn = rows_of(target, output, threshold=threshold), Resamples.draw(len(target), seed=seed)
-    resampled = replace(rows, draw=drawn)
+    target = resampled.target
     found: dict[str, Interval | None] = {}
-    for metric in requests(tuple(names), task=task, classes=target.classes):
+    for metric in requests(tuple(names), task=target.kind, classes=target.classes):
         if metric.needs != "own":
-            found[metric.name] = _of_formula(metric, resampled, target)
+            found[metric.name] = _of_formula(metric, resampled)
             continue
         try:
-            found[metric.name] = _of_own(metric, rows, target, seed)
+            found[metric.name] = _of_own(metric, resampled)
         except UndefinedMetricError as reason:
             if findings is not None:
                 findings.append(Finding("confidence", "info", f"{metric.name} has no interval: {reason}."))
@@ -145,12 +199,11 @@ def by_name(found: Mapping[str, Interval]) -> dict[str, float]:
     return {f"{name}_ci_{end}": interval[at] for name, interval in found.items() for end, at in ends}
 
 
-def _of_formula(metric: Metric, resampled: Decisions | Errors, target: Target) -> Interval | None:
-    if metric.name in _NO_INTERVAL:
-        return None
-    if metric.name == "median_ae" and isinstance(resampled, Errors):
-        return _of_median(resampled.absolute)
-    return percentiles(value_of(metric, resampled, target))
+def _of_formula(metric: Metric, resampled: Resampled) -> Interval | None:
+    if metric.name == "median_ae" and isinstance(resampled.rows, Errors):
+        return _of_median(resampled.rows.absolute)
+    values = resampled.values(metric)
+    return None if values is None else percentiles(values)
 
 
 def _of_median(values: Floats) -> Interval | None:
@@ -165,7 +218,7 @@ def _of_median(values: Floats) -> Interval | None:
     return Interval(low, high) if low < high else None
 
 
-def _of_own(metric: Metric, rows: Decisions | Errors, target: Target, seed: int) -> Interval | None:
+def _of_own(metric: Metric, resampled: Resampled) -> Interval | None:
     """Return the interval of a function that nothing is known of.
 
     Raises
@@ -173,15 +226,15 @@ def _of_own(metric: Metric, rows: Decisions | Errors, target: Target, seed: int)
     UndefinedMetricError
         It would take too long, or has no value on some rows that were drawn.
     """
-    n_rows = len(rows.truth)
+    n_rows = len(resampled.target)
     times = min(_MOST_OWN, OWN_ROWS // n_rows)
     if times < _FEWEST_OWN:
         raise UndefinedMetricError(f"it would have to be called with {n_rows:,} rows {_FEWEST_OWN} times")
-    rng, values = np.random.default_rng(seed), np.empty(times)
+    rng, values = np.random.default_rng(resampled.seed), np.empty(times)
     for time in range(times):
-        drawn = _take(rows, rng.integers(n_rows, size=n_rows))
+        drawn = _take(resampled.rows, rng.integers(n_rows, size=n_rows))
         try:
-            values[time] = own.value(metric.formula, drawn, target)
+            values[time] = own.value(metric.formula, drawn, resampled.target)
         except (TrainingError, UndefinedMetricError) as error:
             reason = str(error).removesuffix(".")
             raise UndefinedMetricError(f"it has no value on rows drawn from these: {reason}") from error

@@ -11,18 +11,22 @@ import numpy as np
 
 from mmp.data import checks
 from mmp.errors import SettingsError
+from mmp.evaluation.confidence import Resampled, intervals
 from mmp.evaluation.evaluate import evaluate as metrics_of
 from mmp.modeling.columns import coerce
 from mmp.modeling.target import Target, encode_known
 from mmp.pipelines.model import open_both
 from mmp.pipelines.steps import Steps
+from mmp.settings.evaluation import Evaluation as Settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mmp.data.table import Table
     from mmp.errors import Finding
+    from mmp.evaluation.confidence import Interval
     from mmp.modeling.bundle import Bundle
+    from mmp.pipelines.model import LoggedModel
     from mmp.pipelines.steps import Watcher
     from mmp.settings.config import Config
 
@@ -41,6 +45,8 @@ class Evaluation:
         Rows with a target.
     metrics, logged : mapping of str to float
         Here, and on the test split of the training run.
+    intervals : mapping of str to Interval
+        95 % intervals of the metrics here.
     findings : tuple of Finding
         What was worth telling.
     report : str or None
@@ -52,6 +58,7 @@ class Evaluation:
     n_rows: int
     metrics: Mapping[str, float]
     logged: Mapping[str, float]
+    intervals: Mapping[str, Interval]
     findings: tuple[Finding, ...]
     report: str | None = None
 
@@ -97,14 +104,17 @@ def evaluate(
     labelled, n_null = checks.drop_null_target(table, bundle.target.name)
     findings = [*opened, *labelled.findings]
     with steps("evaluate") as note:
+        target, output = _target(bundle, labelled), bundle.output(labelled.arrow, where=table.source)
         metrics = metrics_of(
-            _target(bundle, labelled),
-            bundle.output(labelled.arrow, where=table.source),
+            target,
+            output,
             task=bundle.task,
             threshold=bundle.threshold,
             split="given",
             findings=findings,
+            uncertainty=bundle.uncertainty,
         )
+        drawn = Resampled.of(target, output, seed=_seed(logged), threshold=bundle.threshold)
         note(f"{labelled.n_rows:,} rows, {len(metrics)} metrics")
         if n_null:
             note(f"{n_null:,} rows without target left out")
@@ -113,6 +123,7 @@ def evaluate(
         source=table.source,
         n_rows=labelled.n_rows,
         metrics=metrics,
+        intervals=intervals(drawn, metrics, findings=findings),
         logged={name: value for name, value in bundle.metrics.get("test", {}).items() if name in metrics},
         findings=tuple(findings),
         report=report,
@@ -120,6 +131,11 @@ def evaluate(
     if report:
         _write(result, Path(report))
     return result
+
+
+def _seed(logged: LoggedModel) -> int:
+    """Return the seed of the recipe that the model was trained from."""
+    return int(logged.run.params.get("evaluation.random_state", Settings().random_state))
 
 
 def _target(bundle: Bundle, table: Table) -> Target:

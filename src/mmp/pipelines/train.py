@@ -11,9 +11,11 @@ from mmp.modeling import golden
 from mmp.modeling.baseline import baseline
 from mmp.modeling.bundle import Bundle
 from mmp.pipelines import intervals, record
+from mmp.pipelines.champion import champions
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
 from mmp.pipelines.fitting import fit, predict, threshold
+from mmp.pipelines.judge import PART, judge
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
 from mmp.pipelines.prepare import fold_rows, in_words, prepare, split_rows
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from mmp.catalog.models import ModelRow
     from mmp.data.template import Query
     from mmp.errors import Finding
+    from mmp.evaluation.confidence import Interval
     from mmp.features.references import FeatureSet
     from mmp.modeling.conformal import PredictionSets
     from mmp.modeling.fit import Fitted
@@ -61,6 +64,10 @@ class TrainResult:
         What was learned, from which table.
     metrics : mapping of str to mapping of str to float
         By split and name.
+    intervals : mapping of str to Interval
+        95 % intervals of the test metrics.
+    comparisons : tuple of mapping
+        How much better or worse it is than others.
     artifacts : tuple of str
         The run's files.
     timings_s : mapping of str to float
@@ -77,6 +84,8 @@ class TrainResult:
     task: str
     source: str
     metrics: Metrics
+    intervals: Mapping[str, Interval]
+    comparisons: tuple[Mapping[str, Any], ...]
     artifacts: tuple[str, ...]
     timings_s: Mapping[str, float]
     warnings: tuple[Finding, ...]
@@ -156,6 +165,8 @@ def train(
         if divisions or what.model.hyperparameters.tuning_enabled:
             what, prepared, folded = _refine(active, rows, parts, divisions, prepared, what, steps, findings)
         sample = Sample.of(rows, parts, prepared, what)
+        rivals, found = champions(active, where, rows, parts.get(PART), what)
+        findings.add(found)
         # the fit needs the memory more than anybody the table
         del enriched
         rows = rows.without_table()
@@ -168,6 +179,8 @@ def train(
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
             bundle = replace(_bundle(rows, prepared, fitted, outputs, metrics, features, what), sets=sets)
+            judgement = judge(active, bundle, prepared.targets, outputs, rivals, what)
+            findings.add(judgement.findings)
         with steps("explain") as note:
             findings.add(show(active, bundle, sample, outputs[sample.part], what, note))
         with steps("package") as note:
@@ -183,6 +196,8 @@ def train(
         task=what.task_choice,
         source=source,
         metrics=metrics,
+        intervals=judgement.intervals,
+        comparisons=tuple(comparison.as_dict() for comparison in judgement.comparisons),
         artifacts=files,
         timings_s=steps.timings_s,
         warnings=findings.all,

@@ -1,0 +1,201 @@
+"""What a run says of its model: how sure it is, and whether it is better than nothing and than the champion."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.tables import KEY, recipe, write_mixed
+
+from mmp.evaluation.confidence import by_name
+from mmp.pipelines.evaluate import evaluate
+from mmp.pipelines.train import train
+from mmp.settings.load import load_config, load_recipe
+from mmp.tracking.stores import connect
+
+REGISTERED = "mlflow: {registered_model_name: churn}\n"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_mixed(tmp_path / "table.csv", n_rows=600)
+    (tmp_path / "config.yaml").write_text(REGISTERED)
+    return tmp_path
+
+
+def trained(labels="text", *, table="table.csv", class_path=None, lines=(), **values):
+    task = "regression" if labels == "value" else "classification"
+    class_path = (
+        class_path or f"sklearn.linear_model.{'Ridge' if task == 'regression' else 'LogisticRegression'}"
+    )
+    text = recipe("r", task, class_path, table, "label", entities=[KEY], values=values, lines=lines)
+    Path("r.yaml").write_text(text, encoding="utf-8")
+    return train(load_recipe("r.yaml"), load_config("config.yaml"))
+
+
+def logged(run_id):
+    with connect(load_config("config.yaml").value.mlflow) as store:
+        return store.get_run(run_id)
+
+
+def content(folder, run_id, name):
+    (path,) = folder.glob(f"mlruns/artifacts/*/{run_id}/artifacts/evaluation/{name}")
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def crown(run_id, alias="champion"):
+    with connect(load_config("config.yaml").value.mlflow) as store:
+        version = store.register("churn", run_id)
+        store.set_alias("churn", alias, str(version))
+
+
+@pytest.mark.parametrize("labels", ["text", "awkward", "value"])
+def test_every_test_metric_has_its_interval_in_the_run(project, labels):
+    write_mixed(project / "table.csv", labels)
+    result = trained(labels)
+    test, found = result.metrics["test"], result.intervals
+    assert test.keys() - found.keys() <= {"max_error", "recall_yes_gladly", "roc_auc"}
+    assert all(
+        low <= test[name] <= high for name, (low, high) in found.items() if name != "average_precision"
+    )
+    metrics = logged(result.run_id).metrics
+    assert {name: metrics[name] for name in by_name(found)} == pytest.approx(by_name(found))
+    summary = content(project, result.run_id, "summary.json")
+    assert {name: one["value"] for name, one in summary["metrics"].items()} == test
+    assert {
+        name: (one["low"], one["high"]) for name, one in summary["metrics"].items() if one["low"] is not None
+    } == found
+
+
+def test_one_seed_is_one_interval(project):
+    assert trained().intervals == trained().intervals
+    assert (
+        trained().intervals
+        != trained(lines=["evaluation: {random_state: 5, plots: false, explain: {enabled: false}}"]).intervals
+    )
+
+
+def test_the_same_rows_have_the_same_intervals_later(project):
+    rows = project / "table.csv"
+    result = trained(lines=["  split: {train: 0.5, validation: 0, test: 0.5}"])
+    again = evaluate(result.run_id, load_config("config.yaml").value, data=str(rows))
+    assert again.intervals.keys() >= result.intervals.keys() - {"recall_no"}
+    # of all rows, seen and unseen, twice as many
+    low, high = result.intervals["brier"]
+    closer = again.intervals["brier"]
+    assert closer.high - closer.low < high - low
+
+
+def test_a_model_that_learned_is_better_than_one_that_did_not(project):
+    result = trained()
+    (comparison,) = result.comparisons
+    assert comparison["verdict"] == "better"
+    assert comparison["metrics"]["roc_auc"]["other"] == 0.5
+    assert content(project, result.run_id, "comparison.json") == [json.loads(json.dumps(comparison))]
+    assert not [finding for finding in result.warnings if finding.check == "comparison"]
+    with (project / "table.csv").open(encoding="utf-8") as file:
+        labels = [row["label"] for row in csv.DictReader(file)]
+    shares = np.unique(labels, return_counts=True)[1] / len(labels)
+    assert comparison["metrics"]["log_loss"]["other"] == pytest.approx(
+        -(shares * np.log(shares)).sum(), abs=0.02
+    )
+
+
+def test_a_model_of_noise_is_said_to_be_no_better(project):
+    rng = np.random.default_rng(0)
+    rows = "".join(f"{a},{b},{rng.choice(['yes', 'no'])}\n" for a, b in rng.random((400, 2)).tolist())
+    (project / "noise.csv").write_text("a,b,label\n" + rows)
+    text = recipe("r", "classification", "sklearn.ensemble.RandomForestClassifier", "noise.csv", "label")
+    (project / "r.yaml").write_text(text)
+    result = train(load_recipe("r.yaml"), load_config("config.yaml"))
+    (finding,) = [finding for finding in result.warnings if finding.check == "comparison"]
+    assert finding.level == "warn"
+    assert "than the baseline" in finding.message
+    assert "better than the baseline: log_loss" not in finding.message.replace("not clearly better", "")
+
+
+def test_a_model_is_the_same_as_itself(project):
+    first = trained()
+    crown(first.run_id)
+    again = trained()
+    _, with_champion = again.comparisons
+    assert with_champion["other"] == f"champion ({first.run_id[:8]})"
+    assert with_champion["verdict"] == "undecided"
+    assert with_champion["remark"] == ""
+    assert {found["difference"] for found in with_champion["metrics"].values()} == {0.0}
+
+
+@pytest.mark.parametrize("labels", ["awkward", "value"])
+def test_a_better_model_is_said_to_be_better_and_a_worse_one_worse(project, labels):
+    write_mixed(project / "table.csv", labels, n_rows=900)
+    weak = {"alpha": 1e5} if labels == "value" else {"C": 1e-4}
+    crown(trained(labels, **weak).run_id)
+    better = trained(labels)
+    assert better.comparisons[1]["verdict"] == "better"
+    crown(better.run_id)
+    worse = trained(labels, **weak)
+    assert worse.comparisons[1]["verdict"] == "worse"
+    (finding,) = [finding for finding in worse.warnings if finding.check == "comparison"]
+    assert "worse than champion" in finding.message
+    loss = worse.comparisons[1]["loss"]
+    assert worse.comparisons[1]["metrics"][loss]["other"] == pytest.approx(better.metrics["test"][loss])
+
+
+def test_a_champion_of_another_table_may_have_learned_from_the_rows(project):
+    write_mixed(project / "other.csv", n_rows=600, seed=9)
+    crown(trained(table="other.csv").run_id)
+    assert "may have learned" in trained().comparisons[1]["sentence"]
+
+
+def without_a_column(project):
+    with (project / "table.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    with (project / "table.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([row[:1] + row[2:] for row in rows])
+
+
+def with_other_classes(project):
+    write_mixed(project / "table.csv", "numbers", n_rows=600)
+
+
+def with_numbers(project):
+    write_mixed(project / "table.csv", "value", n_rows=600)
+
+
+def damaged(project):
+    for path in project.glob("mlruns/artifacts/*/*/artifacts/model/baseline.json"):
+        path.write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("mishap", "words"),
+    [(without_a_column, "age (years)"), (with_other_classes, "other classes"), (with_numbers, "as classification"), (damaged, "")],
+)  # fmt: skip
+def test_a_champion_that_cannot_be_asked_is_a_finding(project, mishap, words):
+    crown(trained().run_id)
+    mishap(project)
+    result = trained("value" if mishap is with_numbers else "text")
+    assert len(result.comparisons) == 1
+    (finding,) = [finding for finding in result.warnings if finding.check == "champion"]
+    assert "not compared with champion" in finding.message
+    assert words in finding.message
+    assert logged(result.run_id).status == "FINISHED"
+
+
+def test_the_summary_says_it_in_words(project, mmp):
+    trained()
+    told = mmp("train", "-r", "r.yaml", "-c", "config.yaml")
+    header, *rows = told.out.splitlines()
+    assert header.split("  ")[0] == "metric"
+    assert header.endswith("test 95 %")
+    assert any(row.startswith("log_loss") and " to " in row for row in rows)
+    assert any(
+        row.startswith("The model is better than the baseline (the shares of the classes): log_loss ")
+        for row in rows
+    )
+    told = mmp("evaluate", "-c", "config.yaml", "--run-id", "latest", "-d", "table.csv")
+    assert told.out.splitlines()[0].split() == ["metric", "here", "95", "%", "test", "split"]
