@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -199,6 +201,18 @@ def test_the_scoring_is_a_run_that_no_leaderboard_takes_for_a_training(project, 
     assert run.status == "FINISHED"
     assert run.tags["mlflow.parentRunId"] == result.model_run_id
     assert run.metrics["rows"] == 500
+    assert result.predictor == "compiled trees"
+    assert run.params["predictor"].startswith("compiled trees, one thread in each of ")
+
+
+def test_the_compiler_is_worth_its_time_for_many_rows_only(project, tmp_path):
+    pq.write_table(read("table.csv").arrow.slice(0, 20), tmp_path / "few.parquet")
+    command = [sys.executable, "-X", "importtime", "-m", "mmp", "batch-inference", "--run-id", "latest"]
+    for name, is_compiled in ((tmp_path / "few.parquet", False), ("table.csv", True)):
+        where = ["-d", str(name), "-o", str(tmp_path / "o.parquet"), "--restart"]
+        said = subprocess.run([*command, *where], check=True, capture_output=True, text=True).stderr
+        assert ("llvmlite" in said) == is_compiled
+        assert "xgboost.core" not in said
 
 
 @pytest.mark.parametrize("name", ["out.txt", "out.parquet.gz"])

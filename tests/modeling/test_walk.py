@@ -133,7 +133,8 @@ def test_a_saved_model_predicts_few_rows_and_many_alike(model, tmp_path):
 def test_many_rows_have_the_boosters_bits_at_the_thresholds(model, walk, tmp_path):
     loaded = load(tmp_path, model.save(tmp_path))
     expected = "xgboost's own call" if deep(walk) else "compiled trees"
-    assert loaded.predictor == expected
+    assert loaded.predictor() == loaded.predictor(33) == expected
+    assert loaded.predictor(32) == "trees walked in NumPy"
     rows = walk._edge_rows(N_FEATURES, 5_000)
     np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
 
@@ -162,7 +163,7 @@ def test_trees_come_out_of_a_walk_as_they_went_in(model, walk):
 def test_without_a_compiler_the_booster_predicts(model, tmp_path, monkeypatch):
     monkeypatch.setattr("mmp.modeling.engines.compiled.is_installed", lambda _name: False)
     loaded = load(tmp_path, model.save(tmp_path))
-    assert loaded.predictor == "xgboost's own call"
+    assert loaded.predictor() == "xgboost's own call"
     rows = np.random.default_rng(1).normal(size=(200, N_FEATURES)).astype(np.float32)
     np.testing.assert_array_equal(loaded.predict(rows), model.predict(rows))
 
@@ -173,7 +174,7 @@ def test_compiled_trees_that_disagree_are_not_asked(model, tmp_path, monkeypatch
 
     loaded = load(tmp_path, model.save(tmp_path))
     monkeypatch.setattr("mmp.modeling.engines.xgboost.compiled", one_bit_more)
-    assert loaded.predictor == "xgboost's own call"
+    assert loaded.predictor() == "xgboost's own call"
 
 
 def test_a_booster_that_disagrees_is_not_asked(model, tmp_path, monkeypatch):
@@ -182,7 +183,7 @@ def test_a_booster_that_disagrees_is_not_asked(model, tmp_path, monkeypatch):
     shifted = replace(loaded, walk=replace(loaded.walk, base=loaded.walk.base + np.float32(0.5)))
     rows = np.zeros((100, N_FEATURES), np.float32)
     np.testing.assert_array_equal(shifted.predict(rows)[:5], shifted.predict(rows[:5]))
-    assert shifted.predictor == "trees walked in NumPy"
+    assert shifted.predictor() == "trees walked in NumPy"
 
 
 def test_few_rows_do_not_import_the_library(model, tmp_path):

@@ -86,5 +86,6 @@ def _text(result: BatchResult) -> str:
     if result.is_new:
         rows.append(["rate", f"{result.rows_per_s:,.0f} rows/s in {result.seconds:.1f} s"])
         rows.append(["memory", f"{result.peak_rss_mb:,.0f} MB"])
+        rows.append(["predictor", result.predictor])
         rows.append(["run", result.run_id])
     return columns(rows)

@@ -88,6 +88,8 @@ class BatchResult:
         The most memory that the process had.
     resumed_parts : int
         Parts that were there already.
+    predictor : str
+        What predicted; empty where nothing was left to predict.
     is_new : bool
         Whether anything was written.
     """
@@ -102,6 +104,7 @@ class BatchResult:
     rows_per_s: float
     peak_rss_mb: float
     resumed_parts: int
+    predictor: str = ""
     is_new: bool = True
 
     def as_dict(self) -> dict[str, Any]:
@@ -230,7 +233,7 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
                 connect(config.mlflow) as store,
                 run(store, *_names(job), _tags(job), secrets=record.secrets(config)) as active,
             ):
-                active.log_params(_facts(job))
+                active.log_params(_facts(job, scorer))
                 active.flush()
                 _end_before(store, work, active.run_id)
                 resumed = tuple(work.done)
@@ -442,6 +445,7 @@ def _finish(
         output=str(job.output),
         rejected_output=rejected_output,
         resumed_parts=len(resumed),
+        predictor=_predictor(job, scorer),
         **clock.figures(),
     )
 
@@ -466,10 +470,18 @@ def _names(job: _Job) -> tuple[str, str]:
     return job.logged.run.experiment, f"{job.bundle.recipe_name}_batch_{stamp}"
 
 
-def _facts(job: _Job) -> dict[str, Any]:
+def _facts(job: _Job, scorer: Scorer) -> dict[str, Any]:
     """Return what the run says of itself."""
-    predictor = f"{job.bundle.model.engine}'s own call, one thread in each of {threads.cores()}"
-    return {"source": job.rows.source, "output": str(job.output), "predictor": predictor}
+    return {
+        "source": job.rows.source,
+        "output": str(job.output),
+        "predictor": f"{_predictor(job, scorer)}, one thread in each of {threads.cores()}",
+    }
+
+
+def _predictor(job: _Job, scorer: Scorer) -> str:
+    """Return what predicts; asked for before threads need it, it is chosen once."""
+    return scorer.bundle.model.predictor(job.rows.n_rows)
 
 
 def _end_before(store: Store, work: Work, run_id: str) -> None:

@@ -131,10 +131,12 @@ class Model(ABC):
         """The model whose contributions explain this one: itself, or what it does no more than adjust."""
         return self
 
-    @property
-    def predictor(self) -> str:
-        """What predicts many rows, for display."""
-        return f"{self.engine}'s own call"
+    def predictor(
+        self,
+        n_rows: int | None = None,  # noqa: ARG002 - for those that have a choice
+    ) -> str:
+        """Say what predicts a table of so many rows, None where nobody knows how many."""
+        return ", ".join(f"{name}'s own call" for name in self.libraries)
 
     def with_threads(self, n_threads: int) -> Self:
         """Return the same model, predicting with at most so many threads."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _FILE = "model.ubj"
 _WALK = "trees.npz"
+_WALKED = "trees walked in NumPy"
 _EDGE_ROWS = 1024
 _FEW_ROWS = 32  # as many as golden rows, so that loading compares the walk
 _CONSTRAINTS = {"interaction_constraints", "monotone_constraints"}
@@ -75,10 +76,11 @@ class XGBoostModel(Model):
             return self._boosted(values)
         return self.walk.many(values) if len(values) <= _FEW_ROWS else self._many[1](values)
 
-    @property
-    def predictor(self) -> str:
-        """What predicts many rows."""
-        return super().predictor if self.walk is None else self._many[0]
+    def predictor(self, n_rows: int | None = None) -> str:
+        """Say what predicts a table of so many rows."""
+        if self.walk is None:
+            return super().predictor(n_rows)
+        return _WALKED if n_rows is not None and n_rows <= _FEW_ROWS else self._many[0]
 
     @cached_property
     def _many(self) -> tuple[str, Callable[[Singles], npt.NDArray[np.float64]]]:
@@ -94,8 +96,8 @@ class XGBoostModel(Model):
             if walk.agrees(together, self.n_features, n_rows=_EDGE_ROWS):
                 return NAME, together
         if walk.agrees(self._boosted, self.n_features):
-            return super().predictor, self._boosted
-        return "trees walked in NumPy", walk.many
+            return super().predictor(), self._boosted
+        return _WALKED, walk.many
 
     def _boosted(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         with self._threads_set(values):
