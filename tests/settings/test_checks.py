@@ -202,7 +202,8 @@ def test_tasks_measure_what_the_metrics_table_has():
         if task.available:
             for name in (*task.metrics, task.primary_metric):
                 assert parse(name, task.name).name == name
-            assert set(task.metrics) == {row.name for row in METRICS.values() if task.name in row.tasks}
+            known = {row.name for row in METRICS.values() if task.name in row.tasks}
+            assert set(task.metrics) <= known
 
 
 def test_every_step_of_the_catalog_has_a_model_with_its_parameters():

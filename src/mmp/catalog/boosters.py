@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmp.catalog.row import ModelRow, Space, adding, aliases_of, stopping_on, words
+from mmp.catalog.row import ModelRow, QuantileLoss, Space, adding, aliases_of, stopping_on, words
 
 _XGBOOST: dict[str, Any] = {
     "engine": "xgboost",
@@ -220,6 +220,7 @@ BOOSTERS = (
         "regression",
         **adding(_XGBOOST, defaults={"max_depth": 6}),
         stopping_metrics=stopping_on(mae="mae", mape="mape", mse="rmse", rmse="rmse"),
+        quantile=QuantileLoss("quantile_alpha", {"objective": "reg:quantileerror"}, at_once=True),
     ),
     ModelRow(
         "lightgbm.LGBMClassifier",
@@ -248,6 +249,7 @@ BOOSTERS = (
         "regression",
         **_LIGHTGBM,
         stopping_metrics=stopping_on(mae="l1", mape="mape", mse="l2", rmse="rmse"),
+        quantile=QuantileLoss("alpha", {"objective": "quantile"}),
     ),
     ModelRow(
         "catboost.CatBoostClassifier",
@@ -267,6 +269,9 @@ BOOSTERS = (
         "regression",
         **_CATBOOST,
         stopping_metrics=stopping_on(mae="MAE", mape="MAPE", mse="RMSE", r2="R2", rmse="RMSE"),
+        quantile=QuantileLoss(
+            "loss_function", one="Quantile:alpha={}", many="MultiQuantile:alpha={}", at_once=True
+        ),
     ),
 )
 """Rows of the catalog, in the order of the documentation."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mmp.catalog.row import ModelRow, Space, adding, stopping_on, words
+from mmp.catalog.row import ModelRow, QuantileLoss, Space, adding, stopping_on, words
 
 _SKLEARN: dict[str, Any] = {"engine": "sklearn", "extra": "sklearn"}
 _SEEDED: dict[str, Any] = {"seed_param": "random_state"}
@@ -242,6 +242,7 @@ ESTIMATORS = (
             r2="r2",
             rmse="neg_root_mean_squared_error",
         ),
+        quantile=QuantileLoss("quantile", {"loss": "quantile"}),
     ),
     ModelRow(
         "sklearn.ensemble.GradientBoostingClassifier",
@@ -253,6 +254,7 @@ ESTIMATORS = (
         "sklearn.ensemble.GradientBoostingRegressor",
         "regression",
         **adding(_BOOSTING, parameters={"alpha"}, defaults={"max_depth": 5}),
+        quantile=QuantileLoss("alpha", {"loss": "quantile"}),
     ),
     ModelRow(
         "sklearn.tree.DecisionTreeClassifier",
@@ -334,6 +336,17 @@ ESTIMATORS = (
         },
         scale_target=True,
         sparse=True,
+    ),
+    ModelRow(
+        "sklearn.linear_model.QuantileRegressor",
+        "regression",
+        **_LINEAR,
+        home="sklearn.linear_model._quantile",
+        parameters=words("alpha fit_intercept quantile solver solver_options"),
+        defaults={"alpha": 1e-3},
+        search_space={"alpha": Space("float", (1e-5, 1.0), log=True)},
+        sparse=True,
+        quantile=QuantileLoss("quantile"),
     ),
     ModelRow(
         "sklearn.linear_model.SGDClassifier",

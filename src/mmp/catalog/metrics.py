@@ -14,10 +14,11 @@ import re
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Needs = Literal["labels", "scores", "values", "own"]
+Needs = Literal["labels", "scores", "values", "promises", "own"]
 
 EVERY_CLASS = "*"
 AVERAGES = ("macro", "weighted")
+_QUANTILE = re.compile(r"p\d{1,2}(\.\d+)?")
 _DOTTED = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
@@ -33,9 +34,9 @@ class Metric:
         The tasks it belongs to.
     greater_is_better : bool
         Its direction.
-    needs : {"labels", "scores", "values", "own"}
-        Computed from decided classes, from probabilities, or from predicted numbers; a function of the
-        user's own says by its signature.
+    needs : {"labels", "scores", "values", "promises", "own"}
+        Computed from decided classes, from probabilities, from predicted numbers, or from bounds, quantiles
+        and sets, which only some models have; a function of the user's own says by its signature.
     formula : str
         Dotted path of the function that computes it.
     description : str
@@ -43,7 +44,10 @@ class Metric:
     by_class : bool
         Whether there is a value for each class, and so the variants.
     variant : str
-        Empty in the table; ``macro``, ``weighted``, ``*`` or the name of a class where one was asked for.
+        Empty in the table; ``macro``, ``weighted``, ``*`` or the name of a class where one was asked for,
+        or a quantile in percent, such as ``p99.5``.
+    by_quantile : bool
+        Whether there is a value for each quantile of a model that has several.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Metric:
     description: str
     by_class: bool = False
     variant: str = ""
+    by_quantile: bool = False
 
 
 class UnknownMetricError(LookupError):
@@ -84,6 +89,13 @@ def _classification(
 def _regression(name: str, description: str, *, greater: bool = False) -> Metric:
     formula = f"mmp.evaluation.metrics.{name}"
     return Metric(name, ("regression",), greater, "values", formula, description)
+
+
+def _promise(
+    task: str, name: str, description: str, *, greater: bool = True, by_quantile: bool = False
+) -> Metric:
+    formula = f"mmp.evaluation.promises.{name}"
+    return Metric(name, (task,), greater, "promises", formula, description, by_quantile=by_quantile)
 
 
 _ROWS = (
@@ -123,6 +135,23 @@ _ROWS = (
     _regression("smape", "mean absolute error as a fraction of the mean of target and prediction"),
     _regression("median_ae", "median absolute error"),
     _regression("max_error", "largest absolute error"),
+    _promise("classification", "set_coverage", "share of rows whose class is in their prediction set"),
+    _promise("classification", "set_size", "mean number of classes in a prediction set", greater=False),
+    _promise("regression", "interval_coverage", "share of rows whose truth is between the bounds"),
+    _promise("regression", "interval_width", "mean distance of the bounds", greater=False),
+    _promise(
+        "regression",
+        "pinball_loss",
+        "mean loss of a quantile, as in pinball_loss_p90, or of all",
+        greater=False,
+        by_quantile=True,
+    ),
+    _promise(
+        "regression",
+        "coverage_rate",
+        "share of rows whose truth is at most a quantile, as in coverage_rate_p90",
+        by_quantile=True,
+    ),
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ROWS}
@@ -200,7 +229,10 @@ def _own(name: str, task: str) -> Metric | None:
 
 
 def _family(name: str) -> Metric | None:
-    families = (row for row in METRICS.values() if row.by_class)
-    return next(
-        (row for row in families if len(name) > len(row.name) + 1 and name.startswith(row.name + "_")), None
-    )
+    for row in METRICS.values():
+        if not name.startswith(f"{row.name}_"):
+            continue
+        variant = name[len(row.name) + 1 :]
+        if (row.by_class and variant) or (row.by_quantile and _QUANTILE.fullmatch(variant)):
+            return row
+    return None

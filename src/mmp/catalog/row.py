@@ -7,10 +7,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 Task = Literal["classification", "regression"]
-Engine = Literal["xgboost", "lightgbm", "catboost", "linear", "sklearn"]
+Engine = Literal["xgboost", "lightgbm", "catboost", "linear", "sklearn", "quantiles"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FILES: Mapping[Engine, str] = MappingProxyType(
     {
@@ -40,6 +40,48 @@ class Space:
     type: Literal["int", "float", "categorical"]
     range: tuple[Any, ...]
     log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QuantileLoss:
+    """How a library is asked for quantiles instead of a mean.
+
+    Parameters
+    ----------
+    parameter : str
+        The hyperparameter that says which.
+    beside : mapping
+        What else asks for them.
+    one, many : str
+        How `parameter` is written, ``{}`` being the quantile, or several with commas; empty where it is the
+        number, or a list of numbers.
+    at_once : bool
+        Whether one fit gives several.
+    """
+
+    parameter: str
+    beside: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    one: str = ""
+    many: str = ""
+    at_once: bool = False
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The hyperparameters that it takes."""
+        return frozenset({self.parameter, *self.beside})
+
+    def asking(self, levels: Sequence[float]) -> dict[str, Any]:
+        """Return the hyperparameters that ask for quantiles, of which there is one unless `at_once`.
+
+        Examples
+        --------
+        >>> QuantileLoss("alpha", {"objective": "quantile"}).asking([0.9])
+        {'objective': 'quantile', 'alpha': 0.9}
+        """
+        template = self.one if len(levels) == 1 else self.many
+        if template:
+            return {**self.beside, self.parameter: template.format(",".join(map(repr, levels)))}
+        return {**self.beside, self.parameter: list(levels) if self.at_once else levels[0]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +153,10 @@ class ModelRow:
         library has none.
     objectives : tuple of str
         For classification: the objectives whose output is probabilities; empty means no such choice.
+    quantile : QuantileLoss or None
+        For regression: how it is asked for quantiles; None where it cannot be.
+    base : ModelRow or None
+        The row of what is fitted, where this one is a model made of such.
     """
 
     class_path: str
@@ -144,6 +190,8 @@ class ModelRow:
     early_stopping: bool = False
     stopping_metrics: Mapping[str, tuple[str, str]] = field(default_factory=lambda: _NOTHING)
     objectives: tuple[str, ...] = ()
+    quantile: QuantileLoss | None = None
+    base: ModelRow | None = None
 
     @property
     def name(self) -> str:
@@ -152,8 +200,13 @@ class ModelRow:
 
     @property
     def file(self) -> str:
-        """The file that a fitted model is saved as."""
-        return _FILES[self.engine]
+        """The file that a fitted model is saved as, or as which those that it is made of are."""
+        return _FILES[(self.base or self).engine]
+
+    @property
+    def fitted_by(self) -> Engine:
+        """The engine of the library that fits."""
+        return (self.base or self).engine
 
     @property
     def names(self) -> frozenset[str]:

@@ -14,8 +14,9 @@ from mmp.catalog.metrics import AVERAGES, EVERY_CLASS, METRICS, Metric, UnknownM
 from mmp.catalog.tasks import TASKS
 from mmp.errors import DataError, EmptySplitError, Finding, TrainingError, UnknownNameError
 from mmp.evaluation import own
-from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError, macro, weighted
+from mmp.evaluation.metrics import Decisions, Errors, Tally, UndefinedMetricError, macro, weighted
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide, numbers
+from mmp.modeling.uncertainty import CERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.modeling.target import Target
+    from mmp.modeling.uncertainty import Uncertainty
 
 MOST_CLASSES_SHOWN = 20  # with more, the default set has no metrics of each
 
@@ -36,7 +38,7 @@ def evaluate(
     threshold: float | npt.NDArray[np.float64] = ARGMAX_THRESHOLD,
     split: str = "test",
     findings: list[Finding] | None = None,
-    beside: Sequence[str] = (),
+    uncertainty: Uncertainty = CERTAIN,
 ) -> dict[str, float]:
     """Compute metrics of one split.
 
@@ -57,8 +59,8 @@ def evaluate(
         The split, for messages.
     findings : list of Finding, optional
         Takes a warning for the metrics of the default set that have no value on these rows.
-    beside : sequence of str
-        What to add to the default set.
+    uncertainty : Uncertainty
+        What the output says beyond the answer; the default set has its metrics.
 
     Returns
     -------
@@ -86,7 +88,8 @@ def evaluate(
     _check(output, split)
     values: dict[str, float] = {}
     undefined: dict[str, list[str]] = defaultdict(list)
-    rows = rows_of(target, output, threshold=threshold)
+    rows = rows_of(target, output, threshold=threshold, uncertainty=uncertainty)
+    beside = (*uncertainty.metrics, *target.metrics)
     for metric in requests(metrics, task=task, classes=target.classes, beside=beside):
         try:
             values[metric.name] = _value(metric, rows, target)
@@ -180,7 +183,7 @@ def _hint(name: str, task: str, known: tuple[str, ...]) -> str:
 
 
 def _variants(metric: Metric, classes: Sequence[object]) -> Iterator[Metric]:
-    if metric.variant in ("", *AVERAGES):
+    if metric.by_quantile or metric.variant in ("", *AVERAGES):
         yield metric
         return
     family, names = metric.name.removesuffix(f"_{metric.variant}"), class_names(classes)
@@ -216,15 +219,17 @@ def rows_of(
     output: npt.NDArray[np.float64],
     *,
     threshold: float | npt.NDArray[np.float64] = ARGMAX_THRESHOLD,
+    uncertainty: Uncertainty = CERTAIN,
 ) -> Decisions | Errors:
     """Return what the formulas of a task take."""
     if target.kind == "regression":
-        return Errors(target.values, numbers(output))
+        return Errors(target.values, numbers(output), beside=uncertainty.beside(output))
     decided = decide(output, threshold=threshold, positive=target.positive)
-    return Decisions(target.values, decided, output, target.costs)
+    contained = uncertainty.contained(output, decided)
+    return Decisions(target.values, decided, output, target.costs, contained=contained)
 
 
-def value_of(metric: Metric, rows: Decisions | Errors, target: Target) -> npt.NDArray[np.float64]:
+def value_of(metric: Metric, rows: Decisions | Tally | Errors, target: Target) -> npt.NDArray[np.float64]:
     """Return the value of a metric of mmp's own, or its values where the rows are resamples.
 
     Raises
@@ -234,7 +239,9 @@ def value_of(metric: Metric, rows: Decisions | Errors, target: Target) -> npt.ND
     """
     formula: Any = lookup.resolve(metric.formula)
     with np.errstate(all="ignore"):
-        if not (metric.by_class and isinstance(rows, Decisions)):
+        if metric.by_quantile:
+            return np.asarray(formula(rows, metric.variant), np.float64)
+        if not metric.by_class or isinstance(rows, Errors):
             return np.asarray(formula(rows), np.float64)
         variant = _variant(metric, target)
         if variant == "macro":

@@ -21,7 +21,8 @@ from mmp.evaluation.reliability import N_BINS, bins, levels
 from mmp.evaluation.resamples import ONCE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from typing import TypeAlias
 
     import numpy.typing as npt
 
@@ -30,11 +31,35 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
     Counts = npt.NDArray[Any]
-    ClassFormula = Callable[["Decisions", int], Floats]
+    Decided: TypeAlias = "Decisions | Tally"
+    ClassFormula = Callable[[Any, int], Floats]
 
 
 class UndefinedMetricError(Exception):
     """A metric without a value on these rows; the text is the reason, for the end of a sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Tally:
+    """Counts of rows by class down the last axis, of as many ways to decide as the others say.
+
+    Parameters
+    ----------
+    actual, given, hits : ndarray of shape (…, n_classes)
+        Rows of each class, rows that were given it, and rows of it that were.
+    costs : tuple of float
+        What a row costs that is given each class wrongly; 1 where there are none.
+    """
+
+    actual: Counts
+    given: Counts
+    hits: Counts
+    costs: tuple[float, ...] = ()
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return int(self.actual.shape[-1])
 
 
 @dataclass(frozen=True)
@@ -51,6 +76,8 @@ class Decisions:
         What a row costs that is given each class wrongly; 1 where there are none.
     draw : Draw
         How often each row counts.
+    contained : ndarray of bool, shape (n_rows, n_classes), or None
+        Which classes are in the row's prediction set.
     """
 
     truth: npt.NDArray[np.integer]
@@ -58,6 +85,7 @@ class Decisions:
     probabilities: Floats
     costs: tuple[float, ...] = ()
     draw: Draw = ONCE
+    contained: npt.NDArray[np.bool_] | None = None
     _areas: dict[int, Areas] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -123,7 +151,7 @@ class Decisions:
             squares += np.square(said(self.probabilities[:, code], is_hit) - is_hit)
         return squares
 
-    def mean(self, values: Floats) -> Floats:
+    def mean(self, values: npt.NDArray[Any]) -> Floats:
         """Return the mean of the rows' values."""
         return self.draw.mean(values)
 
@@ -135,28 +163,28 @@ class Decisions:
         return self._areas[code]
 
 
-def accuracy(rows: Decisions) -> Floats:
+def accuracy(rows: Decided) -> Floats:
     """Return the share of rows whose class is right."""
     return ratio(rows.hits.sum(axis=-1), rows.actual.sum(axis=-1))
 
 
-def balanced_accuracy(rows: Decisions) -> Floats:
+def balanced_accuracy(rows: Decided) -> Floats:
     """Return the mean recall of the classes that occur."""
     recalls = np.nan_to_num(ratio(rows.hits, rows.actual))
     return ratio(recalls.sum(axis=-1), (rows.actual > 0).sum(axis=-1))
 
 
-def precision(rows: Decisions, code: int) -> Floats:
+def precision(rows: Decided, code: int) -> Floats:
     """Return the share of the rows given the class that are of it; 0 where no row was given it."""
     return ratio(rows.hits[..., code], np.maximum(rows.given[..., code], 1))
 
 
-def recall(rows: Decisions, code: int) -> Floats:
+def recall(rows: Decided, code: int) -> Floats:
     """Return the share of the rows of the class that were given it."""
     return ratio(rows.hits[..., code], rows.actual[..., code])
 
 
-def f1(rows: Decisions, code: int) -> Floats:
+def f1(rows: Decided, code: int) -> Floats:
     """Return the harmonic mean of precision and recall."""
     return ratio(2 * rows.hits[..., code], rows.actual[..., code] + rows.given[..., code])
 
@@ -237,13 +265,13 @@ def ece(rows: Decisions, code: int) -> Floats:
     return np.asarray(sum(np.abs(rows.mean(np.where(place == one, apart, 0))) for one in range(N_BINS)))
 
 
-def cost(rows: Decisions) -> Floats:
+def cost(rows: Decided) -> Floats:
     """Return what a decision costs on average, by the class that was given wrongly."""
     wrong = rows.given - rows.hits
     return ratio((wrong * (rows.costs or 1)).sum(axis=-1), rows.actual.sum(axis=-1))
 
 
-def mcc(rows: Decisions) -> Floats:
+def mcc(rows: Decided) -> Floats:
     """Return Matthews' correlation coefficient; 0 where the true or the decided class is constant.
 
     References
@@ -259,7 +287,7 @@ def mcc(rows: Decisions) -> Floats:
     return np.nan_to_num(ratio(agreement, spread))
 
 
-def macro(formula: ClassFormula, rows: Decisions, *, occurring: bool) -> Floats:
+def macro(formula: ClassFormula, rows: Decided, *, occurring: bool) -> Floats:
     """Return the plain mean of a metric over the classes.
 
     Parameters
@@ -279,13 +307,13 @@ def macro(formula: ClassFormula, rows: Decisions, *, occurring: bool) -> Floats:
     return ratio(np.where(there, np.nan_to_num(values), 0).sum(axis=-1), there.sum(axis=-1))
 
 
-def weighted(formula: ClassFormula, rows: Decisions) -> Floats:
+def weighted(formula: ClassFormula, rows: Decided) -> Floats:
     """Return the mean of a metric over the classes, weighted with their rows."""
     values = np.where(rows.actual > 0, _of_classes(formula, rows), 0)
     return ratio((values * rows.actual).sum(axis=-1), rows.actual.sum(axis=-1))
 
 
-def _of_classes(formula: ClassFormula, rows: Decisions) -> Floats:
+def _of_classes(formula: ClassFormula, rows: Decided) -> Floats:
     return np.stack([formula(rows, code) for code in range(rows.n_classes)], axis=-1)
 
 
@@ -311,11 +339,14 @@ class Errors:
         Finite numbers.
     draw : Draw
         How often each row counts.
+    beside : mapping of str to ndarray of shape (n_rows,)
+        What else the model says of each row, by the name of the column.
     """
 
     truth: Floats
     predicted: Floats
     draw: Draw = ONCE
+    beside: Mapping[str, Floats] = field(default_factory=dict)
 
     @cached_property
     def absolute(self) -> Floats:
@@ -327,7 +358,7 @@ class Errors:
         """The squared distances."""
         return np.square(self.absolute)
 
-    def mean(self, values: Floats) -> Floats:
+    def mean(self, values: npt.NDArray[Any]) -> Floats:
         """Return the mean of the rows' values."""
         return self.draw.mean(values)
 

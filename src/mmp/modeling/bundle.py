@@ -21,6 +21,7 @@ from mmp.modeling.ops import SKOPS
 from mmp.modeling.pipeline import FittedPipeline
 from mmp.modeling.predictions import Predictions
 from mmp.modeling.state import from_json, read_arrays, to_json, write_arrays
+from mmp.modeling.uncertainty import Uncertainty
 from mmp.modeling.values import EXACT_INTEGERS
 
 if TYPE_CHECKING:
@@ -155,6 +156,11 @@ class Bundle:
     def has_bounds(self) -> bool:
         """Whether a number comes with the bounds that it is promised to lie between."""
         return not self.classes and set(conformal.BOUNDS) <= set(self.model.columns)
+
+    @property
+    def uncertainty(self) -> Uncertainty:
+        """What the model says beyond an answer."""
+        return Uncertainty(self.model.columns, self.sets, self.calibration is not None)
 
     def predict(self, source: Source, *, where: str = "") -> Predictions:
         """Predict: every surface does it through here.

@@ -176,7 +176,7 @@ def _fit(job: FitJob) -> Model:
         return engines.fit(job)
     except MmpError:
         raise
-    except engines.engine(job.row.engine).errors() as error:
+    except engines.engine(job.row.fitted_by).errors() as error:
         raise _translated(error, job) from error
 
 
@@ -242,7 +242,7 @@ def _stopping(
             hint="Give data.split.validation a share.",
         )
     stopping = Stopping(asked.rounds, _metric(row, asked.metric, target))
-    if row.engine == "sklearn":  # it is told by hyperparameters
+    if row.fitted_by == "sklearn":  # it is told by hyperparameters
         scoring = stopping.metric or params.get("scoring", "loss")
         params |= {"early_stopping": True, "n_iter_no_change": stopping.rounds, "scoring": scoring}
     return stopping
@@ -281,7 +281,7 @@ def _weights(
                 hint="Keep model.class_weight.",
             )
         class_weight = params.pop("class_weight")
-    by_class = None if class_weight is None else _by_class(class_weight, target)
+    by_class = None if class_weight is None else weights_by_class(class_weight, target)
     if target.positive == 0 and params.get("scale_pos_weight") is not None:
         # the libraries mean the second class by it
         by_class = np.ones(2) if by_class is None else by_class
@@ -289,7 +289,21 @@ def _weights(
     return None if by_class is None else by_class[target.values]
 
 
-def _by_class(class_weight: Mapping[Any, float] | str, target: Target) -> npt.NDArray[np.float64]:
+def weights_by_class(class_weight: Mapping[Any, float] | str, target: Target) -> npt.NDArray[np.float64]:
+    """Return the weight of each class, in the order of the target's classes.
+
+    Parameters
+    ----------
+    class_weight : mapping of label to number, or "balanced"
+        As a recipe says it.
+    target : Target
+        The rows that are balanced.
+
+    Raises
+    ------
+    SettingsError
+        Where there are no classes, or none of a label.
+    """
     if not target.classes:
         raise SettingsError("class_weight is for classification.", hint="Leave it out.")
     if isinstance(class_weight, str):

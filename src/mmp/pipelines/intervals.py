@@ -17,12 +17,15 @@ from mmp.modeling.engines.interval import IntervalModel
 
 if TYPE_CHECKING:
     from mmp.catalog.models import ModelRow
-    from mmp.modeling.engines.base import Model
     from mmp.modeling.fit import Fitted
     from mmp.modeling.pipeline import Matrix
     from mmp.modeling.target import Target
     from mmp.pipelines.prepare import Prepared
+    from mmp.settings.evaluation import Intervals
     from mmp.settings.recipe import Recipe
+
+PROMISED = "promised_coverage"
+"""What the run calls the share that the recipe asks for, beside what was measured."""
 
 _PART = "calibration"
 
@@ -99,10 +102,8 @@ def _rows(prepared: Prepared) -> tuple[Matrix, Target]:
     return prepared.matrices[_PART], prepared.targets[_PART]
 
 
-def in_words(model: Model, sets: PredictionSets | None, prepared: Prepared) -> str:
-    """Say what was promised, and by how many rows."""
+def in_words(asked: Intervals, recipe: Recipe, prepared: Prepared) -> str:
+    """Say what is promised, and by how many rows."""
+    what = "prediction sets" if recipe.task_choice == "classification" else f"{asked.method} intervals"
     n_rows = len(prepared.targets[_PART])
-    if isinstance(model, IntervalModel):
-        return f"{model.coverage:g} of truths between the bounds, by {n_rows:,} calibration rows"
-    assert sets is not None
-    return f"{sets.coverage:g} of rows with their class in the set, by {n_rows:,} calibration rows"
+    return f"{what} that hold {asked.coverage:.4g} of new rows, by {n_rows:,} calibration rows"

@@ -14,7 +14,17 @@ if TYPE_CHECKING:
 
     from mmp.modeling.engines.base import Engine, FitJob, Model
 
-ENGINES = ("xgboost", "lightgbm", "catboost", "linear", "sklearn", "calibrated", "interval", "ensemble")
+ENGINES = (
+    "xgboost",
+    "lightgbm",
+    "catboost",
+    "linear",
+    "sklearn",
+    "calibrated",
+    "interval",
+    "quantiles",
+    "ensemble",
+)
 
 
 def engine(name: str) -> Engine:
