@@ -266,9 +266,51 @@ def resident_kb(pid):
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
-def test_different_rows_at_once_get_their_own_answers(threaded):
-    rows = [{**threaded.example, "age (years)": age} for age in range(18, 88)]
-    alone = [threaded.post("/predict", row).json["probability"] for row in rows]
+@pytest.mark.parametrize("which", ["server", "threaded"])
+def test_different_rows_at_once_get_their_own_answers(which, request):
+    running = request.getfixturevalue(which)
+    rows = [{**running.example, "age (years)": age} for age in range(18, 88)]
+    alone = [running.post("/predict", row).json["probability"] for row in rows]
     with ThreadPoolExecutor(32) as pool:
-        together = list(pool.map(lambda row: threaded.post("/predict", row).json["probability"], rows * 3))
+        together = list(pool.map(lambda row: running.post("/predict", row).json["probability"], rows * 3))
     assert together == alone * 3
+
+
+@pytest.mark.parametrize(
+    ("change", "status"),
+    [
+        ({}, 200),
+        ({"age (years)": "old"}, 422),
+        ({"unheard of": 1}, 422),
+        ({"Content-Type": "text/plain"}, 415),
+    ],
+)
+def test_past_asgi_and_through_it_requests_are_answered_alike(server, change, status):
+    headers = {name: value for name, value in change.items() if name == "Content-Type"}
+    row = {**server.example, **{name: value for name, value in change.items() if name not in headers}}
+    # a path with a query is none that the connection hands to the gate itself
+    replies = [server.post(path, row, {**headers, "X-Request-ID": "7"}) for path in ("/predict", "/predict?")]
+    assert replies[0] == replies[1]
+    assert replies[0].status == status
+
+
+def test_rows_that_one_turn_reads_are_refused_one_by_one(server):
+    """Sent down many connections at once, so that the server finds them together."""
+    bodies = [
+        json.dumps(server.example).encode(),
+        b"{}",
+        b"nonsense",
+        json.dumps(server.example).encode(),
+    ] * 16
+    with ExitStack() as held:
+        clients = [
+            held.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            for _ in bodies
+        ]
+        for client, body in zip(clients, bodies, strict=True):
+            client.sendall(HEAD + b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        answers = [read_all(client) for client in clients]
+    assert [status(answer) for answer in answers] == [200, 422, 400, 200] * 16
+    assert {answer.partition(b"probability")[2].partition(b"model_uri")[0] for answer in answers[::4]} == {
+        answer.partition(b"probability")[2].partition(b"model_uri")[0] for answer in answers[3::4]
+    }

@@ -42,6 +42,9 @@ def test_what_is_json_is_read_as_python_reads_it(value, escaped):
 @example(b'{"a":1,"a":"\\u003a"}')
 @example(b'{"a":"\\u003a","b":{"c":1,"c":2}}')
 @example(b'[{"a":1},{"a":2}]')
+@example(b'{"s":[{"a":1},{"a":1,"a":2}]}')
+@example(b'{"s":[{"a":1},{"a":{}}],"s":[]}')
+@example(b'{"s":[{"a":"{:"},{"a":2}]}')
 def test_bytes_are_read_strictly_or_refused(body):
     try:
         expected = _strictly(body)

@@ -140,15 +140,24 @@ class FittedPipeline:
 
     def row(self, values: Mapping[str, Value]) -> npt.NDArray[Any]:
         """Compute the features of one row of coerced cells, as an array of shape (1, n_features)."""
+        return self.stacked([self.computed(values)])
+
+    def computed(self, values: Mapping[str, Value]) -> tuple[Any, ...]:
+        """Compute the features of one row of coerced cells, of which `stacked` makes a matrix."""
         cells = dict(values)
         for function in self._row_functions:
             function(cells)
-        row = np.array([self._pick(cells)], np.float64)
+        picked: tuple[Any, ...] = self._pick(cells)
+        return picked
+
+    def stacked(self, rows: Sequence[tuple[Any, ...]]) -> npt.NDArray[Any]:
+        """Make a matrix of rows of features."""
+        matrix = np.array(rows, np.float64)
         if self.dtype == "float32":
             with np.errstate(over="ignore"):
-                row = row.astype(np.float32)
-        saturate(row)
-        return row
+                matrix = matrix.astype(np.float32)
+        saturate(matrix)
+        return matrix
 
     @cached_property
     def _row_functions(self) -> tuple[RowFunction, ...]:
@@ -166,7 +175,7 @@ class FittedPipeline:
         return (
             itemgetter(*variables)
             if len(variables) > 1
-            else lambda cells: [cells[name] for name in variables]
+            else lambda cells: tuple(cells[name] for name in variables)
         )
 
     def to_state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

@@ -10,8 +10,6 @@ from __future__ import annotations
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from mmp.modeling.answer import answer
 from mmp.modeling.decision import ARGMAX_THRESHOLD
 from mmp.modeling.pipeline import Matrix
@@ -20,14 +18,12 @@ from mmp.modeling.values import coerce_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    import numpy.typing as npt
-
     from mmp.modeling.bundle import Bundle, Label
     from mmp.modeling.columns import Columns
     from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
 
-    Features = npt.NDArray[Any]
+    Features = tuple[Any, ...]
 
 
 class Single:
@@ -47,14 +43,14 @@ class Single:
         self._positive = bundle.positive if chosen else None
 
     def features(self, cells: Mapping[str, Value]) -> Features:
-        """Compute the features of one row of coerced cells, of shape (1, n_features).
+        """Compute the features of one row of coerced cells.
 
         Raises
         ------
         DataError
             Where an encoder refuses a category that it has not seen.
         """
-        return self._pipeline.row(cells)
+        return self._pipeline.computed(cells)
 
     def outputs(self, features: Sequence[Features]) -> list[Output]:
         """Return what the model says of some rows.
@@ -69,11 +65,11 @@ class Single:
         DataError
             Where a row has missing values that the model cannot take, or no finite answer.
         """
+        values = self._pipeline.stacked(features)
         if len(features) == 1:
-            output = self._model.one(features[0])
+            output = self._model.one(values)
             if isfinite(sum(output) if isinstance(output, list) else output):
                 return [output]
-        values = np.concatenate(features)
         names, categorical = self._pipeline.names, self._pipeline.categorical
         outputs: list[Output] = answer(self._model, Matrix(values, names, categorical)).tolist()
         return outputs

@@ -40,6 +40,12 @@ class Answer(NamedTuple):
     media: bytes = JSON
     headers: Headers = ()
 
+    @property
+    def head(self) -> Headers:
+        """Every header that it has."""
+        length = (b"content-length", b"%d" % len(self.body))
+        return (b"content-type", self.media), length, *self.headers
+
 
 class Refusal(Exception):  # noqa: N818 - that is what it is
     """A request that is not answered as it was meant.

@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from mmp.errors import MmpError
 from mmp.serving import answers, page, schemas, v2
-from mmp.serving.answers import Answer, Refusal, encode
+from mmp.serving.answers import Refusal, encode
 from mmp.serving.explain import explain
 from mmp.serving.gate import Gate, check_media
 from mmp.serving.parse import read_json
@@ -20,7 +20,9 @@ from mmp.serving.parse import read_json
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from mmp.serving.answers import Answer
     from mmp.serving.auth import Authoriser
+    from mmp.serving.gate import Reply
     from mmp.serving.predict import Predictor
     from mmp.serving.service import Service
     from mmp.serving.telemetry import Telemetry
@@ -52,11 +54,11 @@ def build(
         What uvicorn runs.
     """
 
-    async def predict(body: bytes, request_id: str) -> Answer:
-        return await predictor.one(service.served, body, request_id)
+    def predict(body: bytes, request_id: str, reply: Reply) -> None:
+        predictor.one(service.served, body, request_id, reply)
 
-    async def predict_batch(body: bytes, request_id: str) -> Answer:
-        return await predictor.many(service.served, body, request_id)
+    def predict_batch(body: bytes, request_id: str, reply: Reply) -> None:
+        predictor.many(service.served, body, request_id, reply)
 
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.add_exception_handler(Refusal, _refused)

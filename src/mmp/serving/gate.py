@@ -4,151 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import re
 import secrets
-import sys
-import threading
 import time
-from functools import lru_cache
-from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from mmp.errors import MmpError
 from mmp.serving import answers
-from mmp.serving.answers import JSON, Answer, Refusal, encode
+from mmp.serving.answers import JSON, Answer, Refusal
+from mmp.serving.log import Log
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
+    from mmp.serving.answers import Headers
     from mmp.serving.auth import Authoriser
+    from mmp.serving.protocol import Exchange
     from mmp.serving.telemetry import Telemetry
 
     Message = MutableMapping[str, Any]
     Scope = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Awaitable[None]]
-    Hot = Callable[[bytes, str], Awaitable[Answer]]
+    Reply = Callable[[Answer | Exception], None]
+    Hot = Callable[[bytes, str, Reply], None]
 
 OPEN: Final = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
 """Routes that need no credentials and are never shed: those that say how the server is."""
-_UNSAFE: Final = re.compile(r"[^A-Za-z0-9/._~-]")
-_LONGEST_PATH: Final = 200
 _SAFE_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,64}")
-_NUMBERS: Final = itertools.count(secrets.randbits(24))
-_MOST_BLOCKS: Final = 256
-_LAST_WORDS_S: Final = 1.0
-_FLUSH_S: Final = 0.05
-
-
-class _Request(NamedTuple):
-    """A request that was answered, as the log takes note of it."""
-
-    at: float
-    request_id: str
-    method: str
-    path: str
-    status: int
-    seconds: float
-
-
-class Log:
-    """What happened, written a few at a time: a line of JSON for each request and each event.
-
-    A thread writes, since a full pipe or a slow disk would stop the event loop; what it cannot keep up with
-    is lost, and told.
-
-    Parameters
-    ----------
-    plain : frozenset of str
-        Paths that are written as they are; of others only safe characters.
-    descriptor : int
-        Where to.
-    """
-
-    def __init__(self, plain: frozenset[str], descriptor: int = 2) -> None:
-        self._plain, self._descriptor = plain, descriptor
-        self._requests: list[_Request] = []
-        self._is_due = False
-        self._blocks: SimpleQueue[bytes | None] = SimpleQueue()
-        self._lost = 0
-        self._writer = threading.Thread(target=self._write_blocks, name="log", daemon=True)
-
-    def write(self, **fields: object) -> None:
-        """Write a line now, from any thread."""
-        self._put([encode({"time": _stamp(time.time()), **fields})])
-
-    def request(self, *fields: Any) -> None:
-        """Take note of a request: the fields of `_Request` but for the time."""
-        self._requests.append(_Request(time.time(), *fields))
-        if not self._is_due:
-            self._is_due = True
-            asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
-
-    def flush(self) -> None:
-        """Write the requests so far."""
-        requests, self._requests, self._is_due = self._requests, [], False
-        lines = []
-        for at, request_id, method, path, status, seconds in requests:
-            shown = path if path in self._plain else _UNSAFE.sub("?", path[:_LONGEST_PATH])
-            lines.append(
-                f'{{"time":"{_stamp(at)}","request_id":"{request_id}","method":"{method}","path":"{shown}",'
-                f'"status":{status},"ms":{seconds * 1000:.3f}}}'.encode()
-            )
-        self._put(lines)
-
-    def _put(self, lines: list[bytes]) -> None:
-        if not lines:
-            return
-        if self._blocks.qsize() >= _MOST_BLOCKS:
-            self._lost += len(lines)
-            return
-        if self._lost:
-            lines.append(encode({"time": _stamp(time.time()), "level": "warning", "lost_lines": self._lost}))
-            self._lost = 0
-        self._blocks.put(b"\n".join((*lines, b"")))
-
-    def start(self) -> None:
-        """Begin to write."""
-        self._writer.start()
-
-    def close(self) -> None:
-        """Write what is there, if somebody takes it in time."""
-        self.flush()
-        self._blocks.put(None)
-        if self._writer.is_alive():
-            self._writer.join(_LAST_WORDS_S)
-
-    def _write_blocks(self) -> None:
-        while (block := self._blocks.get()) is not None:
-            try:
-                while block:
-                    block = block[os.write(self._descriptor, block) :]
-            except OSError:
-                continue  # nobody reads the log any more, and requests go on
-
-
-@lru_cache(4)
-def _second(second: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-
-
-def _stamp(at: float) -> str:
-    second = int(at)
-    return f"{_second(second)}.{int((at - second) * 1000):03d}Z"
+_CLOSE: Final = (b"connection", b"close")
+_GONE: Final = 499
+"""The status that counts a client that went away before it was answered."""
 
 
 class Gate:
     """The ASGI application that uvicorn runs.
+
+    Requests to hot routes come past ASGI too, whole and from the connection itself: `take` answers them as
+    `__call__` does, without a task and the messages of one.
 
     Parameters
     ----------
     app : ASGI application
         Answers all routes but the hot ones.
     hot : mapping of str to callable
-        Path to what answers a POST there, from body and request id.
-    routes : frozenset of str
-        Every path that the counters tell apart.
+        Path to what answers a POST there: it takes the body, the request id, and whom to tell the answer
+        or the error, now or later.
     authorise : Authoriser
         Looks at every request but those to `OPEN`.
     telemetry : Telemetry
@@ -186,50 +88,93 @@ class Gate:
         self.log = Log(frozenset(hot) | OPEN)
         self.inflight = 0
         self.is_draining = False
+        self._prefix, self._numbers = secrets.token_hex(4), itertools.count(secrets.randbits(24))
+
+    @property
+    def hot_paths(self) -> frozenset[str]:
+        """The hot routes."""
+        return frozenset(self._hot)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
         started = time.perf_counter()
-        headers = dict(scope["headers"])
-        request_id = _request_id(headers)
-        self.inflight += 1
-        self._telemetry.inflight(self.inflight)
-        status = 499  # the client went away before it was answered
+        method, path, headers = scope["method"], scope["path"], dict(scope["headers"])
+        request_id = self._begin(headers)
+        status = _GONE
         try:
-            try:
-                self._admit(scope, headers)
-                hot = self._hot.get(scope["path"])
-                if hot is None:
-                    status = await self._pass_on(scope, receive, send, request_id)
-                    return
-                answer = await self._answer_hot(hot, scope["method"], headers, receive, request_id)
-            except Refusal as refusal:
-                answer = refusal.answer(request_id)
-            except MmpError as error:
-                answer = Refusal.of(error).answer(request_id)
-            except TimeoutError:
-                answer = self._too_late().answer(request_id)
+            self._admit(path, scope["server"], headers)
+            hot = self._hot.get(path)
+            if hot is None:
+                status = await self._pass_on(scope, receive, send, request_id)
+                return
+            answer = await self._answer_hot(hot, method, headers, receive, request_id)
             if answer is not None:
                 await self._send(answer, request_id, send)
                 status = answer.status
-        except Exception as error:  # noqa: BLE001 - a bug of ours: it is told to the log, and not to the client
-            status = 500
-            self.failed(request_id, error)
-            await self._send(_bug().answer(request_id), request_id, send)
+        except Exception as error:  # noqa: BLE001 - all of them become answers
+            answer = self._answer_of(error, request_id)
+            status = answer.status
+            await self._send(answer, request_id, send)
         finally:
-            self.inflight -= 1
-            self._note(scope["method"], scope["path"], status, time.perf_counter() - started, request_id)
+            self._end(request_id, method, path, status, started)
+
+    def take(self, exchange: Exchange) -> None:
+        """Answer a request to a hot route that came whole; the answer may follow later."""
+        headers = dict(exchange.headers)
+        request_id = self._begin(headers)
+        reply = partial(self._reply, exchange, request_id, time.perf_counter())
+        try:
+            self._admit(exchange.path, exchange.server, headers)
+            check_media(headers)
+            self._hot[exchange.path](exchange.body, request_id, reply)
+        except Exception as error:  # noqa: BLE001 - all of them become answers
+            reply(error)
+
+    def _reply(self, exchange: Exchange, request_id: str, started: float, result: Answer | Exception) -> None:
+        if exchange.response_complete:
+            return
+        answer = self._answer_of(result, request_id)
+        is_taken = exchange.answer(answer, self._own_headers(request_id))
+        self._end(request_id, "POST", exchange.path, answer.status if is_taken else _GONE, started)
 
     def refused(self, refusal: Refusal) -> Answer:
         """Answer and count what a connection refuses before it comes here."""
-        request_id = _new_id()
+        request_id = self._new_id()
         self._note("", "", refusal.status, 0.0, request_id)
         answer = refusal.answer(request_id)
         return answer._replace(headers=(*answer.headers, (b"x-request-id", request_id.encode())))
 
-    def failed(self, request_id: str, error: BaseException) -> None:
+    def _begin(self, headers: Mapping[bytes, bytes]) -> str:
+        """Count a request in, and return its id."""
+        self.inflight += 1
+        self._telemetry.inflight(self.inflight)
+        given = headers.get(b"x-request-id")
+        return given.decode() if given and _SAFE_ID.fullmatch(given) else self._new_id()
+
+    def _end(self, request_id: str, method: str, path: str, status: int, started: float) -> None:
+        self.inflight -= 1
+        self._telemetry.inflight(self.inflight)
+        self._note(method, path, status, time.perf_counter() - started, request_id)
+
+    def _new_id(self) -> str:
+        return f"{self._prefix}{next(self._numbers):08x}"
+
+    def _answer_of(self, result: Answer | Exception, request_id: str) -> Answer:
+        """Return what goes out: an error in its one shape."""
+        if isinstance(result, Answer):
+            return result
+        if isinstance(result, MmpError):
+            result = Refusal.of(result)
+        elif isinstance(result, TimeoutError):
+            result = self._too_late()
+        elif not isinstance(result, Refusal):  # a bug of ours: it is told to the log, and not to the client
+            self._failed(request_id, result)
+            result = _bug()
+        return result.answer(request_id)
+
+    def _failed(self, request_id: str, error: BaseException) -> None:
         """Write a bug into the log, with its place and without what the request said."""
         trace = error.__traceback__
         while trace is not None and trace.tb_next is not None:
@@ -237,11 +182,10 @@ class Gate:
         place = f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}" if trace else ""
         self.log.write(level="error", request_id=request_id, bug=type(error).__name__, place=place)
 
-    def _admit(self, scope: Scope, headers: Mapping[bytes, bytes]) -> None:
-        path = scope["path"]
+    def _admit(self, path: str, server: tuple[str, int | None], headers: Mapping[bytes, bytes]) -> None:
         if path in OPEN:
             return
-        if self._admin_port is not None and (scope["server"][1] == self._admin_port) != (path in self._admin):
+        if self._admin_port is not None and (server[1] == self._admin_port) != (path in self._admin):
             raise answers.not_found(path)
         if self.inflight > self._max_inflight:
             raise Refusal.busy(f"{self._max_inflight} requests are in hand already.")
@@ -255,11 +199,15 @@ class Gate:
             raise answers.not_allowed("POST")
         check_media(headers)
         body = await read_body(receive, self._max_body)
-        return None if body is None else await hot(body, request_id)
+        if body is None:
+            return None
+        answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        hot(body, request_id, partial(_settle, answered))
+        return await answered
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> int:
         """Let the application answer; return its status."""
-        status = 499
+        status = _GONE
 
         async def send_on(message: Message) -> None:
             nonlocal status
@@ -273,27 +221,21 @@ class Gate:
             async with asyncio.timeout(self._budget_s):
                 await self._app(scope, receive, send_on)
         except TimeoutError:
-            if status == 499:
+            if status == _GONE:
                 raise
         return status
 
     async def _send(self, answer: Answer, request_id: str, send: Send) -> None:
-        headers = [
-            (b"content-type", answer.media),
-            (b"content-length", str(len(answer.body)).encode()),
-            *answer.headers,
-            *self._own_headers(request_id),
-        ]
+        headers = (*answer.head, *self._own_headers(request_id))
         await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
 
-    def _own_headers(self, request_id: str) -> tuple[tuple[bytes, bytes], ...]:
+    def _own_headers(self, request_id: str) -> Headers:
         own = (b"x-request-id", request_id.encode())
-        return (own, (b"connection", b"close")) if self.is_draining else (own,)
+        return (own, _CLOSE) if self.is_draining else (own,)
 
     def _note(self, method: str, path: str, status: int, seconds: float, request_id: str) -> None:
         self._telemetry.answered(path, status, seconds)
-        self._telemetry.inflight(self.inflight)
         self.log.request(request_id, method, path, status, seconds)
 
     def _too_late(self) -> Refusal:
@@ -309,9 +251,12 @@ def check_media(headers: Mapping[bytes, bytes]) -> None:
     Refusal
         415.
     """
-    media, _, parameters = headers.get(b"content-type", JSON).partition(b";")
+    given, plain = headers.get(b"content-type", JSON), b"content-encoding" not in headers
+    if given == JSON and plain:
+        return
+    media, _, parameters = given.partition(b";")
     charset = parameters.strip().lower()
-    plain = charset in {b"", b"charset=utf-8", b'charset="utf-8"'} and b"content-encoding" not in headers
+    plain = plain and charset in {b"", b"charset=utf-8", b'charset="utf-8"'}
     if media.strip().lower() != JSON or not plain:
         hint = "Send Content-Type: application/json, in UTF-8, not compressed."
         raise Refusal(415, "media_type", "The body is no application/json.", hint=hint)
@@ -336,27 +281,15 @@ async def read_body(receive: Receive, most: int) -> bytes | None:
     return b"".join(parts)
 
 
-def _request_id(headers: Mapping[bytes, bytes]) -> str:
-    given = headers.get(b"x-request-id")
-    return given.decode() if given and _SAFE_ID.fullmatch(given) else _new_id()
-
-
-def _new_id() -> str:
-    return f"{_prefix(os.getpid())}{next(_NUMBERS):08x}"
-
-
-@lru_cache(1)
-def _prefix(_process: int) -> str:
-    """Return what tells the requests of this process from those of others."""
-    return secrets.token_hex(4)
+def _settle(answered: asyncio.Future[Answer], result: Answer | Exception) -> None:
+    if answered.done():  # nobody waits for it any more
+        return
+    if isinstance(result, Exception):
+        answered.set_exception(result)
+    else:
+        answered.set_result(result)
 
 
 def _bug() -> Refusal:
     message = "The server made a mistake."
     return Refusal(500, "bug", message, hint="The request id names the line in its log; please report it.")
-
-
-def complain(text: str) -> None:
-    """Write a sentence for the human beside the log."""
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()

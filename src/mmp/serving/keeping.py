@@ -12,7 +12,7 @@ from mmp.serving.answers import Refusal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from mmp.serving.gate import Log
+    from mmp.serving.log import Log
     from mmp.serving.served import Served
     from mmp.serving.service import Service
     from mmp.serving.telemetry import Telemetry

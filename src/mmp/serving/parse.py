@@ -42,9 +42,25 @@ def read_json(body: bytes) -> Any:
         value = _decode(body)
     except _REFUSED:
         return _strictly(body)
-    if _count_keys(value, DEEPEST) != body.count(b":"):  # a key twice, or a colon in a text
+    n_keys = _count_keys_of_rows(value, body)
+    if n_keys is None:
+        n_keys = _count_keys(value, DEEPEST)
+    if n_keys != body.count(b":"):  # a key twice, or a colon in a text
         return _strictly(body)
     return value
+
+
+def _count_keys_of_rows(value: Any, body: bytes) -> int | None:
+    """Count the keys of an object, or of one that holds a list of objects; None where more may be nested."""
+    if type(value) is not dict:
+        return None
+    n_objects, n_lists = body.count(b"{"), body.count(b"[")
+    if n_objects == 1 and not n_lists:
+        return len(value)
+    rows = next((child for child in value.values() if type(child) is list), ())
+    if n_lists != 1 or n_objects != 1 + len(rows) or set(map(type, rows)) != {dict}:
+        return None
+    return len(value) + sum(map(len, rows))
 
 
 def _count_keys(value: Any, levels: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from mmp.errors import MmpError
 from mmp.serving.answers import Answer, Refusal, encode
@@ -13,17 +14,19 @@ from mmp.serving.parse import read_json
 from mmp.serving.rows import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping, Sequence
 
     from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
+    from mmp.serving.gate import Reply
     from mmp.serving.served import Served
     from mmp.serving.shadow import Shadow
     from mmp.serving.telemetry import Telemetry
 
     Cells = Mapping[str, Value]
 
-_MANY = 8  # from here on columns are quicker than rows
+_MANY: Final = 8  # from here on columns are quicker than rows
+_A_TURN: Final = 32  # rows that the event loop predicts before it looks up
 
 
 class Lookup(Protocol):
@@ -56,6 +59,23 @@ class Completed:
 
     rows: Sequence[Cells | Refusal]
     degraded: bool = False
+
+
+class _Asked(NamedTuple):
+    """One row that somebody asks for."""
+
+    served: Served
+    body: bytes
+    request_id: str
+    reply: Reply
+
+
+class _Read(NamedTuple):
+    """The same, as it was read: what came, and its cells."""
+
+    asked: _Asked
+    row: Mapping[str, Any]
+    cells: Cells
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,33 +129,72 @@ class Predictor:
     ) -> None:
         self.telemetry, self._budget_s = telemetry, budget_s
         self.shadow: Shadow | None = None
-        self._alone = not max_wait_s
+        self._alone, self._most = not max_wait_s, min(max_rows, _A_TURN)
+        self._asked: list[_Asked] = []
+        self._tasks: set[asyncio.Task[None]] = set()
         self._batcher: Batcher[_Job | _Table, _Done] = Batcher(
             self._work, n_threads=n_threads, max_size=max_rows, max_wait_s=max_wait_s
         )
 
-    async def one(self, served: Served, body: bytes, request_id: str) -> Answer:
-        """Answer `POST /predict`."""
-        row = read_json(body)
-        cells = served.form.cells(row)
-        if self._alone and served.is_quick:
-            (output,) = served.single.outputs([served.single.features(cells)])
-            self.telemetry.predicted(1)
-            degraded = False
-        else:
-            done = await self._done(_Job(served, (cells,), served.bundle.features is None))
-            output, degraded = _or_raise(done.outputs[0]), done.degraded
-        answer = served.answer(output, row)
-        if self.shadow is not None:
-            self.shadow.offer([row], [answer], request_id)
-        if degraded:
-            answer["degraded"] = True
-        answer["model_uri"] = served.uri
-        answer["request_id"] = request_id
-        return Answer(200, encode(answer))
+    def one(self, served: Served, body: bytes, request_id: str, reply: Reply) -> None:
+        """Answer `POST /predict`, together with what else comes in this turn of the event loop."""
+        if not self._asked:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._asked.append(_Asked(served, body, request_id, reply))
 
-    async def many(self, served: Served, body: bytes, request_id: str) -> Answer:
+    def many(self, served: Served, body: bytes, request_id: str, reply: Reply) -> None:
         """Answer `POST /predict/batch`."""
+        self._start(self._many(_Asked(served, body, request_id, reply)))
+
+    def _turn(self) -> None:
+        asked, self._asked = self._asked[: self._most], self._asked[self._most :]
+        if self._asked:  # connections are served before it goes on
+            asyncio.get_running_loop().call_soon(self._turn)
+        for _, alike in groupby(asked, lambda each: id(each.served)):
+            read = [each for each in map(_read, alike) if each is not None]
+            if read:
+                self._answer(read[0].asked.served, read)
+
+    def _answer(self, served: Served, read: list[_Read]) -> None:
+        if not self._alone or not served.is_quick:
+            self._start(self._later(served, read))
+            return
+        self.telemetry.predicted(len(read))
+        try:
+            self._tell(served, read, _Done(_outputs(served, [each.cells for each in read])))
+        except Exception as error:  # noqa: BLE001 - a bug, which the gate tells
+            for each in read:
+                each.asked.reply(error)
+
+    async def _later(self, served: Served, read: list[_Read]) -> None:
+        rows = [each.cells for each in read]
+        try:
+            self._tell(served, read, await self._done(_Job(served, rows, served.bundle.features is None)))
+        except Exception as error:  # noqa: BLE001 - the gate knows what to make of it
+            for each in read:
+                each.asked.reply(error)
+
+    def _tell(self, served: Served, read: list[_Read], done: _Done) -> None:
+        for each, output in zip(read, done.outputs, strict=True):
+            if isinstance(output, Refusal):
+                each.asked.reply(output)
+                continue
+            answer = served.answer(output, each.row)
+            if self.shadow is not None:
+                self.shadow.offer([each.row], [answer], each.asked.request_id)
+            if done.degraded:
+                answer["degraded"] = True
+            answer["model_uri"] = served.uri
+            answer["request_id"] = each.asked.request_id
+            each.asked.reply(Answer(200, encode(answer)))
+
+    async def _many(self, asked: _Asked) -> None:
+        try:
+            asked.reply(await self._batch(asked.served, asked.body, asked.request_id))
+        except Exception as error:  # noqa: BLE001 - the gate knows what to make of it
+            asked.reply(error)
+
+    async def _batch(self, served: Served, body: bytes, request_id: str) -> Answer:
         samples = _samples(read_json(body))
         if served.lookup is None and len(samples) >= _MANY:
             outputs, degraded = _or_refuse(await self._done(_Table(served, samples)))
@@ -171,6 +230,11 @@ class Predictor:
             return [], False
         is_complete = is_complete or served.bundle.features is None
         return _or_refuse(await self._done(_Job(served, rows, is_complete)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _done(self, job: _Job | _Table) -> _Done:
         async with asyncio.timeout(self._budget_s):
@@ -225,6 +289,16 @@ class Predictor:
             done.append(_Done(outputs[start : start + len(part)], completed.degraded))
             start += len(part)
         return done
+
+
+def _read(asked: _Asked) -> _Read | None:
+    """Read a row; one that is refused is answered, and that is all of it."""
+    try:
+        row = read_json(asked.body)
+        return _Read(asked, row, asked.served.form.cells(row))
+    except Exception as error:  # noqa: BLE001 - the gate knows what to make of it
+        asked.reply(error)
+        return None
 
 
 def checked(served: Served, samples: Sequence[Any]) -> list[Cells]:

@@ -16,8 +16,9 @@ import uvicorn
 
 from mmp.errors import SettingsError
 from mmp.modeling import threads
-from mmp.serving import auth, crew, gate, keeping
+from mmp.serving import auth, crew, keeping
 from mmp.serving.app import ROUTES, build
+from mmp.serving.log import complain
 from mmp.serving.predict import Predictor
 from mmp.serving.protocol import Limits, bound, watch
 from mmp.serving.service import Service
@@ -83,7 +84,7 @@ def run(settings: Serving, model: Model) -> int:
     admin_port = sockets[-1].getsockname()[1] if settings.admin_port is not None else None
     settings = settings.model_copy(update={"admin_port": admin_port})
     for what, listener in zip(("serving on", "admin on"), sockets, strict=False):
-        gate.complain(f"{what} {_url(listener, settings)}")
+        complain(f"{what} {_url(listener, settings)}")
     if settings.workers == 1:
         return _work(settings, model, telemetry, sockets)
     return crew.keep(settings.workers, lambda place: _work(settings, model, telemetry.worker(place), sockets))
@@ -186,7 +187,7 @@ def _config(settings: Serving, gated: Gate) -> uvicorn.Config:
     )
     return uvicorn.Config(
         _with_cors(gated, settings),
-        http=bound(limits, gated.refused),
+        http=bound(limits, gated.refused, gated.take, () if settings.cors.enabled else gated.hot_paths),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -11,7 +11,7 @@ from mmp.serving.answers import Refusal
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mmp.serving.gate import Log
+    from mmp.serving.log import Log
     from mmp.serving.served import Served
     from mmp.serving.telemetry import Telemetry
 

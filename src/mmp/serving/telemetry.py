@@ -29,16 +29,13 @@ class Histogram:
 
     def __init__(self, start: int, bounds: Sequence[float]) -> None:
         self.start, self.bounds = start, bounds
-
-    @property
-    def size(self) -> int:
-        """Cells that it takes: the buckets, one for all beyond, and the sum."""
-        return len(self.bounds) + 2
+        self.size = len(bounds) + 2  # the buckets, one for all beyond, and the sum
+        self._sum = start + self.size - 1
 
     def observe(self, cells: memoryview[float], value: float) -> None:
         """Count one value."""
         cells[self.start + bisect_left(self.bounds, value)] += 1
-        cells[self.start + self.size - 1] += value
+        cells[self._sum] += value
 
     def lines(self, name: str, labels: str, cells: Sequence[float]) -> Iterator[str]:
         """Yield it in Prometheus' text format."""
