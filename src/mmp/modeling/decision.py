@@ -52,10 +52,11 @@ def decide(
     >>> decide(probabilities, threshold=0.3, positive=1).tolist()
     [1, 1]
     """
-    if positive is None or (np.isscalar(threshold) and threshold == ARGMAX_THRESHOLD):
-        most_probable: npt.NDArray[np.intp] = np.argmax(probabilities, axis=1)
+    most_probable: npt.NDArray[np.intp] = np.argmax(probabilities, axis=1)
+    if positive is None:
         return most_probable
-    return np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
+    reached = np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
+    return np.where(np.equal(threshold, ARGMAX_THRESHOLD), most_probable, reached)
 
 
 def numbers(output: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -56,6 +56,11 @@ class Target:
         """Number of classes, 0 for regression."""
         return len(self.classes)
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that it is judged by beside its task's."""
+        return ("cost",) if self.costs else ()
+
     def take(self, positions: npt.NDArray[np.int64]) -> Target:
         """Return the target of some rows; the classes stay."""
         return replace(self, values=self.values[positions])
