@@ -23,7 +23,7 @@ def test_default_set_of_two_classes():
     values = evaluate(
         target, np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.7, 0.3]]), task="classification"
     )
-    assert values.keys() >= set(names("classification"))
+    assert values.keys() >= set(TASKS["classification"].metrics)
     assert [name for name in values if name.startswith("f1")] == [
         "f1",
         "f1_macro",
@@ -37,18 +37,18 @@ def test_default_set_of_two_classes():
     assert all(type(value) is float for value in values.values())
 
 
-def test_default_set_of_regression_is_every_row_of_the_table():
+def test_default_set_of_regression_is_the_tasks():
     values = evaluate(
         Target("regression", np.array([1.0, 2.0, 4.0])), np.array([1.0, 3.0, 4.0]), task="regression"
     )
-    assert tuple(values) == names("regression")
+    assert tuple(values) == TASKS["regression"].metrics
 
 
 @pytest.mark.parametrize(
     "task", [task for task in TASKS.values() if task.available], ids=lambda task: task.name
 )
 def test_a_task_is_judged_by_rows_of_the_table(task):
-    assert {parse(name, task.name).name for name in task.metrics} == set(names(task.name))
+    assert {parse(name, task.name).name for name in task.metrics} <= set(names(task.name))
     assert parse(task.primary_metric, task.name).name in task.metrics
 
 
