@@ -65,6 +65,21 @@ def row_of(base: ModelRow) -> ModelRow:
     )
 
 
+def base_for(row: ModelRow) -> ModelRow | None:
+    """Return what predicts quantiles as a row predicts means; None where nothing does.
+
+    Examples
+    --------
+    >>> from mmp.catalog.models import find
+    >>> base_for(find("Ridge")).name, base_for(find("RandomForestRegressor"))
+    ('QuantileRegressor', None)
+    """
+    base = row.base or row
+    if base.quantile is not None:
+        return base
+    return BASES["sklearn.linear_model.QuantileRegressor"] if base.engine == "linear" else None
+
+
 def base_of(written: Mapping[str, Any]) -> str:
     """Return the class path of the base that a recipe's hyperparameters name, or the default one."""
     names = (BASE, *_OWN_ALIASES)
