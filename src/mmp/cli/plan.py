@@ -11,7 +11,7 @@ from mmp.cli.screen import Screen, columns, to_json
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mmp.pipelines.plan import Parameter, Plan, PlannedStep
+    from mmp.pipelines.plan import Parameter, Plan, PlannedMember, PlannedStep
 
 _MOST_FEATURES = 4
 
@@ -55,11 +55,8 @@ def _text(plan: Plan) -> str:
             [[c.name, c.kind, c.role, _shortened(c.becomes)] for c in plan.columns],
             ["column", "kind", "role", "becomes"],
         ),
-        "\n".join(["steps", *(f"  {line}" for line in map(_step, plan.steps))])
-        if plan.steps
-        else "steps\n  none",
-        _parameters(plan.parameters),
-        *([_space(plan.search.space)] if plan.search else []),
+        *([] if plan.members else _model(plan)),
+        *(_member(member) for member in plan.members),
         columns(
             [[what.replace("_", " "), where or "-"] for what, where in plan.writes.items()], ["writes", ""]
         ),
@@ -67,7 +64,20 @@ def _text(plan: Plan) -> str:
     return "\n\n".join(blocks)
 
 
+def _model(model: Plan | PlannedMember) -> list[str]:
+    steps = "\n".join(f"  {line}" for line in map(_step, model.steps)) or "  none"
+    space = [_space(model.search.space)] if model.search else []
+    return [f"steps\n{steps}", _parameters(model.parameters), *space]
+
+
+def _member(member: PlannedMember) -> str:
+    trials = f", in {member.search.trials} trials compared by {member.search.metric}" if member.search else ""
+    return "\n\n".join([f"member {member.name}: {member.model}{trials}", *_model(member)])
+
+
 def _fits(plan: Plan) -> str:
+    if plan.members:
+        return "once after each member was on folds"
     times = [f"in {plan.search.trials} trials compared by {plan.search.metric}"] if plan.search else []
     times += ["on each fold"] if plan.folds else []
     best = "once with the best values" if plan.search else "once"

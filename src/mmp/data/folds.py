@@ -30,6 +30,7 @@ def folds(
     task: str,
     target: str | None,
     seed: int,
+    every_class: bool = True,
 ) -> tuple[Splits, ...]:
     """Divide the rows that nothing else has into folds.
 
@@ -46,11 +47,13 @@ def folds(
     rest : ndarray of int64
         Positions to divide, ascending.
     task : str
-        For classification, every model has to see every class.
+        For classification, folds are alike in their classes.
     target : str or None
         The target column.
     seed : int
         What rows and groups are drawn with.
+    every_class : bool
+        Whether every model has to see every class.
 
     Returns
     -------
@@ -78,7 +81,7 @@ def folds(
     made = []
     for number, (train, validation) in enumerate(divided):
         _require_rows(number, train)
-        if labels is not None:
+        if labels is not None and every_class:
             _require_classes(number, labels, train)
         made.append(Splits(rest[train], rest[validation]))
     return tuple(made)

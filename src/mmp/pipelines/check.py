@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mmp.catalog.models import row_for
 from mmp.pipelines.source import find_source
 from mmp.settings import checks
+from mmp.settings.members import member_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,10 +91,16 @@ def refuse_settings(recipe: Loaded[Recipe], config: Loaded[Config]) -> tuple[Fin
 
 def model_row(recipe: Recipe) -> ModelRow:
     """Return the catalog's row of a recipe's model, or one made for a path outside the catalog."""
-    # settings.checks lets no other task pass
-    return row_for(
-        str(recipe.model.class_path), cast("Literal['classification', 'regression']", recipe.task_choice)
-    )
+    task = cast(
+        "Literal['classification', 'regression']", recipe.task_choice
+    )  # settings.checks lets no other pass
+    settings = recipe.model.hyperparameters
+    return row_for(str(recipe.model.class_path), task, {**settings.values, **settings.fixed})
+
+
+def models(recipe: Recipe) -> tuple[Recipe, ...]:
+    """Return a recipe for each estimator: the recipe itself, or one for each member of its ensemble."""
+    return member_recipes(recipe) if recipe.model.class_path is None else (recipe,)
 
 
 def _check_data(
@@ -101,6 +108,7 @@ def _check_data(
 ) -> Checked:
     # in here, because settings alone are checked without loading Arrow and NumPy
     from mmp.evaluation.evaluate import requests
+    from mmp.modeling.union import unite
     from mmp.pipelines.enrich import enrich, feature_set, with_defaults
     from mmp.pipelines.prepare import fold_rows, in_words, prepare, split_rows
     from mmp.pipelines.rows import labelled_rows, read_table
@@ -111,13 +119,14 @@ def _check_data(
     enriched = enrich(table, features, what, where, application="mmp validate")
     rows = labelled_rows(enriched.table, what, features)
     requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
-    parts, row = split_rows(rows, what), model_row(what)
+    parts = split_rows(rows, what)
     divisions = fold_rows(rows, parts, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])
-    prepared = prepare(rows, parts, what, row)
+    made = [prepare(rows, parts, one, model_row(one)) for one in models(what)]
+    n_columns = len(unite([prepared.pipeline for prepared in made]).pipeline.names)
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
         f"{len(rows.features)} features, target {rows.describe_target()}; {in_words(parts, divisions)}; "
-        f"{row.class_path} on {len(prepared.pipeline.names)} columns"
+        f"{what.model.named} on {n_columns} columns"
     )
     return Checked(("settings", "data"), summary, (*findings, *enriched.findings, *rows.findings))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mmp.modeling.answer import answer
@@ -17,8 +18,37 @@ if TYPE_CHECKING:
     from mmp.modeling.engines.base import Model
     from mmp.modeling.fit import Fitted
     from mmp.modeling.pipeline import Matrix
+    from mmp.pipelines.decide import Unseen
     from mmp.pipelines.prepare import Prepared
     from mmp.settings.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Everything decided before the last fit.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        With what was found out, such as the best values of its search.
+    row : ModelRow
+        The estimator; of several the one that counts most.
+    prepared : Prepared
+        The rows as the model takes them.
+    metrics : mapping of str to mapping of str to float
+        Of the folds, as of a part of the split.
+    fit : callable
+        Fits on the training rows.
+    unseen : Unseen or None
+        The rows of the folds, and what models told them that had not seen them.
+    """
+
+    recipe: Recipe
+    row: ModelRow
+    prepared: Prepared
+    metrics: Mapping[str, Mapping[str, float]]
+    fit: Callable[[], Fitted]
+    unseen: Unseen | None = None
 
 
 def fit(
@@ -80,9 +110,3 @@ def predict(model: Model, matrices: Mapping[str, Matrix]) -> dict[str, npt.NDArr
         name: answer(model, matrix, where=f"{name} split", known=known.get(name))
         for name, matrix in matrices.items()
     }
-
-
-def threshold(recipe: Recipe) -> float:
-    """Return the lowest probability that decides for the positive class."""
-    # settings.checks lets nothing but a number pass
-    return float(recipe.evaluation.threshold)  # type: ignore[arg-type]

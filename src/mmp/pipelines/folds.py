@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,8 @@ from mmp.errors import DataError, Finding
 from mmp.evaluation.evaluate import evaluate, requests
 from mmp.modeling.answer import answer
 from mmp.modeling.decision import class_names, decide
-from mmp.pipelines.fitting import fit, threshold
+from mmp.pipelines.decide import Unseen, of_folds
+from mmp.pipelines.fitting import fit
 from mmp.pipelines.prepare import prepare
 from mmp.tracking.scratch import scratch
 
@@ -57,12 +58,15 @@ class CrossValidated:
         Metrics without a value on a fold.
     summary : str
         In a few words.
+    unseen : Unseen
+        The rows, and what they were told.
     """
 
     recipe: Recipe
     metrics: Mapping[str, float]
     findings: tuple[Finding, ...]
     summary: str
+    unseen: Unseen
 
 
 def cross_validate(
@@ -97,8 +101,6 @@ def cross_validate(
     """
     outputs: list[Output] = []
     stopped: list[int] = []
-    scores: dict[str, list[float]] = defaultdict(list)
-    undefined: dict[str, str] = {}
     for number, parts in enumerate(divisions):
         tell(f"{number + 1} of {len(divisions)}")
         prepared = prepare(rows, parts, recipe, row)
@@ -106,33 +108,73 @@ def cross_validate(
         outputs.append(answer(fitted.model, prepared.matrices["validation"], where=f"fold {number + 1}"))
         if fitted.model.best_iteration is not None:
             stopped.append(fitted.model.best_iteration + 1)
-        values = _evaluate(prepared.targets["validation"], outputs[-1], recipe, number, undefined)
+    return replace(judge(active, rows, divisions, outputs, recipe), recipe=for_good(recipe, row, stopped))
+
+
+def judge(
+    active: ActiveRun,
+    rows: Rows,
+    divisions: Sequence[Parts],
+    outputs: Sequence[Output],
+    recipe: Recipe,
+) -> CrossValidated:
+    """Judge what models said of the rows of each fold that they had not seen.
+
+    Parameters
+    ----------
+    active, rows, divisions, recipe
+        As of `cross_validate`.
+    outputs : sequence of ndarray
+        Of the ``validation`` rows of each fold.
+
+    Raises
+    ------
+    MmpError
+        A metric that has no value on any fold.
+    """
+    scores: dict[str, list[float]] = defaultdict(list)
+    undefined: dict[str, str] = {}
+    targets = [rows.target.take(parts["validation"]) for parts in divisions]
+    thresholds = of_folds(recipe, targets, outputs)
+    for number, (target, output) in enumerate(zip(targets, outputs, strict=True)):
+        values = _evaluate(target, output, recipe, number, thresholds[number], undefined)
         active.log_metrics(values, prefix=f"{CV}_", step=number)
         for name, value in values.items():
             scores[name].append(value)
     findings = _findings(undefined, scores, recipe)
-    _log_predictions(active, rows, divisions, outputs, recipe)
+    _log_predictions(active, rows, divisions, outputs, thresholds)
     metrics = {
         f"{name}_{what}": value for name, values in scores.items() for what, value in _summary(values).items()
     }
+    judged = np.concatenate([parts["validation"] for parts in divisions])
     return CrossValidated(
-        _for_good(recipe, row, stopped), metrics, findings, _in_words(recipe, metrics, len(divisions))
+        recipe,
+        metrics,
+        findings,
+        _in_words(recipe, metrics, len(divisions)),
+        Unseen(rows.target.take(judged), np.concatenate(outputs)),
     )
 
 
 def _evaluate(
-    target: Target, output: Output, recipe: Recipe, number: int, undefined: dict[str, str]
+    target: Target,
+    output: Output,
+    recipe: Recipe,
+    number: int,
+    threshold: float,
+    undefined: dict[str, str],
 ) -> dict[str, float]:
     """Return the metrics of a fold, and note why those that are missing have no value on it."""
     found: dict[str, float] = {}
-    for metric in requests(recipe.evaluation.metrics, task=recipe.task_choice, classes=target.classes):
+    asked, task = recipe.evaluation.metrics, recipe.task_choice
+    for metric in requests(asked, task=task, classes=target.classes, beside=target.metrics):
         try:
             found |= evaluate(
                 target,
                 output,
-                task=recipe.task_choice,
+                task=task,
                 metrics=[metric.name],
-                threshold=threshold(recipe),
+                threshold=threshold,
                 split=f"validation split of fold {number + 1}",
             )
         except DataError as error:
@@ -166,8 +208,8 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
     return {"mean": fmean(values), **spread}
 
 
-def _for_good(recipe: Recipe, row: ModelRow, stopped: Sequence[int]) -> Recipe:
-    """Return the recipe of a fit without validation rows."""
+def for_good(recipe: Recipe, row: ModelRow, stopped: Sequence[int]) -> Recipe:
+    """Return the recipe of a fit without validation rows: it goes on for as long as those that stopped."""
     if recipe.model.early_stopping is None or not stopped or row.rounds_param is None:
         return recipe
     settings = recipe.model.hyperparameters
@@ -189,28 +231,33 @@ def _in_words(recipe: Recipe, metrics: Mapping[str, float], n_folds: int) -> str
 
 
 def _log_predictions(
-    active: ActiveRun, rows: Rows, divisions: Sequence[Parts], outputs: Sequence[Output], recipe: Recipe
+    active: ActiveRun,
+    rows: Rows,
+    divisions: Sequence[Parts],
+    outputs: Sequence[Output],
+    thresholds: Sequence[float],
 ) -> None:
     judged = np.concatenate([parts["validation"] for parts in divisions])
-    numbers = np.repeat(np.arange(len(divisions)), [len(parts["validation"]) for parts in divisions])
+    sizes = [len(parts["validation"]) for parts in divisions]
     order = np.argsort(judged, kind="stable")
+    target, output = rows.target.take(judged[order]), np.concatenate(outputs)[order]
     columns = {
         "row": pa.array(judged[order]),
-        "fold": pa.array(numbers[order]),
+        "fold": pa.array(np.repeat(np.arange(len(divisions)), sizes)[order]),
         **{spec.name: rows.table.arrow.column(spec.name).take(judged[order]) for spec in rows.entities},
-        **_answers(rows.target.take(judged[order]), np.concatenate(outputs)[order], recipe),
+        **_answers(target, output, np.repeat(thresholds, sizes)[order]),
     }
     with scratch("folds") as folder:
         pq.write_table(pa.table(columns), folder / PREDICTIONS)
         active.add_folder(folder, FOLDER)
 
 
-def _answers(target: Target, output: Output, recipe: Recipe) -> dict[str, Any]:
+def _answers(target: Target, output: Output, thresholds: Output) -> dict[str, Any]:
     """Return the truth and the answers, under the names that predictions have."""
     if not target.classes:
         return {"target": pa.array(target.values), "prediction": pa.array(output)}
     labels = pa.array(list(target.classes))
-    decided = decide(output, threshold=threshold(recipe), positive=target.positive)
+    decided = decide(output, threshold=thresholds, positive=target.positive)
     binary = {} if target.positive is None else {"probability": pa.array(output[:, target.positive])}
     names = class_names(target.classes)
     return {

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from mmp.lookup import resolve
 from mmp.modeling import threads
 from mmp.modeling.hyperparameters import complete
+from mmp.modeling.union import unite
 from mmp.pipelines import record
-from mmp.pipelines.check import model_row, refuse_settings
+from mmp.pipelines.check import model_row, models, refuse_settings
 from mmp.pipelines.enrich import enrich, feature_set, with_defaults
+from mmp.pipelines.ensemble import names_of
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.prepare import fold_rows, prepare, split_rows
 from mmp.pipelines.rows import labelled_rows, read_table
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from mmp.catalog.models import ModelRow
     from mmp.errors import Finding
+    from mmp.modeling.pipeline import FittedPipeline
     from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
     from mmp.settings.config import Config
@@ -84,6 +87,17 @@ class PlannedSearch:
 
 
 @dataclass(frozen=True)
+class PlannedMember:
+    """One of the models of an ensemble, as a plan has them of a model by itself."""
+
+    name: str
+    model: str
+    steps: tuple[PlannedStep, ...]
+    parameters: tuple[Parameter, ...]
+    search: PlannedSearch | None
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a training would do.
 
@@ -108,11 +122,13 @@ class Plan:
     n_features : int
         Columns of the matrix.
     model : str
-        Class path.
+        Class path, or what it is made of.
     parameters : tuple of Parameter
         Every one.
     search : PlannedSearch or None
         The trials that look for better parameters; those above are of the first.
+    members : tuple of PlannedMember
+        The models that it is made of, whose steps and parameters stand here.
     writes : mapping of str to str or None
         What will be written, and where.
     findings : tuple of Finding
@@ -134,6 +150,7 @@ class Plan:
     model: str
     parameters: tuple[Parameter, ...]
     search: PlannedSearch | None
+    members: tuple[PlannedMember, ...]
     writes: Mapping[str, str | None]
     findings: tuple[Finding, ...]
 
@@ -169,7 +186,6 @@ def plan(
     """
     what, where = recipe.value, config.value
     findings = refuse_settings(recipe, config)
-    row = model_row(what)
     source = find_source(what, where, data, parameters)
     features = feature_set(what, where)
     table = read_table(what, where, source, features, application="mmp plan")
@@ -177,8 +193,11 @@ def plan(
     rows = labelled_rows(enriched.table, what, features)
     parts = split_rows(rows, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])
-    prepared = prepare(rows, parts, what, row)
-    settings, told = _parameters(what, row, prepared)
+    recipes = models(what)
+    planned = [_planned(rows, parts, one, name) for one, name in zip(recipes, names_of(recipes), strict=True)]
+    members = tuple(one.member for one in planned)
+    alone = members[0] if what.model.class_path else None
+    pipeline = unite([one.prepared.pipeline for one in planned]).pipeline
     return Plan(
         recipe=recipe.path,
         config=config.path,
@@ -187,22 +206,45 @@ def plan(
         task=what.task_choice,
         n_rows=table.n_rows,
         n_left_out=table.n_rows - rows.table.n_rows,
-        columns=tuple(_columns(rows, prepared, what)),
+        columns=tuple(_columns(rows, pipeline, what)),
         splits={name: len(positions) for name, positions in parts.items()},
         folds=tuple(len(fold["validation"]) for fold in fold_rows(rows, parts, what)),
-        steps=tuple(_steps(what, prepared)),
-        n_features=len(prepared.pipeline.names),
-        model=row.class_path,
-        parameters=settings,
-        search=_search(rows, parts, what, row),
+        steps=alone.steps if alone else (),
+        n_features=len(pipeline.names),
+        model=what.model.named,
+        parameters=alone.parameters if alone else (),
+        search=alone.search if alone else None,
+        members=() if alone else members,
         writes=_writes(what, where),
-        findings=(*findings, *enriched.findings, *rows.findings, *told),
+        findings=(
+            *findings,
+            *enriched.findings,
+            *rows.findings,
+            *dict.fromkeys(found for one in planned for found in one.findings),
+        ),
     )
 
 
-def _columns(rows: Rows, prepared: Prepared, recipe: Recipe) -> Iterator[PlannedColumn]:
+@dataclass(frozen=True)
+class _Planned:
+    """An estimator as it would be fitted, and its rows."""
+
+    member: PlannedMember
+    prepared: Prepared
+    findings: tuple[Finding, ...]
+
+
+def _planned(rows: Rows, parts: Parts, recipe: Recipe, name: str) -> _Planned:
+    row = model_row(recipe)
+    prepared = prepare(rows, parts, recipe, row)
+    settings, told = _parameters(recipe, row, prepared)
+    steps, search_ = tuple(_steps(recipe, prepared)), _search(rows, parts, recipe, row)
+    return _Planned(PlannedMember(name, row.class_path, steps, settings, search_), prepared, told)
+
+
+def _columns(rows: Rows, pipeline: FittedPipeline, recipe: Recipe) -> Iterator[PlannedColumn]:
     becomes: dict[str, list[str]] = {}
-    for feature, sources in zip(prepared.pipeline.names, prepared.pipeline.origins, strict=True):
+    for feature, sources in zip(pipeline.names, pipeline.origins, strict=True):
         for source in sources:
             becomes.setdefault(source, []).append(feature)
     named = (

@@ -81,13 +81,38 @@ def fold_rows(rows: Rows, parts: Parts, recipe: Recipe) -> tuple[Parts, ...]:
     """
     if recipe.data.split.strategy != "cross_validation":
         return ()
+    return divide(rows, parts["train"], recipe)
+
+
+def divide(
+    rows: Rows, positions: npt.NDArray[np.int64], recipe: Recipe, *, every_class: bool = True
+) -> tuple[Parts, ...]:
+    """Return the positions to learn from and to judge by of each fold of some rows.
+
+    Parameters
+    ----------
+    rows : Rows
+        All of them.
+    positions : ndarray of int64
+        Those to divide, ascending.
+    recipe : Recipe
+        Says by ``data.split`` what folds are like, and how many there are.
+    every_class : bool
+        Whether each class has to be among the rows that each fold learns from.
+
+    Raises
+    ------
+    DataError
+        Where the rows cannot be divided as the recipe says.
+    """
     made = folds(
         rows.table,
         recipe.data.split,
-        parts["train"],
+        positions,
         task=recipe.task_choice,
         target=rows.target_spec.name,
         seed=recipe.evaluation.random_state,
+        every_class=every_class,
     )
     return tuple({"train": fold.train, "validation": fold.validation} for fold in made)
 

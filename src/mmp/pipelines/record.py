@@ -22,7 +22,6 @@ from mmp.tracking.stores.base import Dataset
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from mmp.catalog.models import ModelRow
     from mmp.data.table import Table
     from mmp.data.template import Query
     from mmp.errors import Finding
@@ -95,7 +94,7 @@ def tags(recipe: Loaded[Recipe]) -> dict[str, str]:
     found = {
         KIND: "train",
         TASK: what.task_choice,
-        "mmp.model": str(what.model.class_path),
+        "mmp.model": what.model.named,
         "mmp.recipe": what.name,
         "mmp.recipe.path": recipe.path,
         "mmp.recipe.digest": digest(recipe),
@@ -222,16 +221,20 @@ def prepared_in_words(steps: Sequence[Any], names: Sequence[str]) -> str:
     return f"{steps_in_words(steps)}, {len(names)} features for the model"
 
 
-def model_in_words(row: ModelRow, fitted: Fitted) -> str:
-    """Return the estimator's name, and where it stopped if it did so early."""
-    best = fitted.model.best_iteration
-    return row.class_path if best is None else f"{row.class_path}, best of its rounds {best + 1}"
+def model_in_words(recipe: Recipe, fitted: Fitted) -> str:
+    """Return the model's name, and where it stopped if it did so early."""
+    name, best = recipe.model.named, fitted.model.best_iteration
+    return name if best is None else f"{name}, best of its rounds {best + 1}"
 
 
 def score_in_words(task: str, metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Return the primary metric of each split."""
     primary = TASKS[task].primary_metric
-    known = {split: values[primary] for split, values in metrics.items() if primary in values}
+    known = {
+        split: values[primary]
+        for split, values in metrics.items()
+        if primary in values and split != "uncalibrated"
+    }
     return (
         f"{primary} " + ", ".join(f"{split} {value:.4f}" for split, value in known.items()) if known else ""
     )

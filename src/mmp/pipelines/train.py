@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmp.data.buffers import release
@@ -10,12 +11,12 @@ from mmp.evaluation.evaluate import by_split, evaluate, requests
 from mmp.modeling import golden
 from mmp.modeling.baseline import baseline
 from mmp.modeling.bundle import Bundle
-from mmp.pipelines import intervals, record
-from mmp.pipelines.champion import champions
+from mmp.pipelines import calibrate, record
+from mmp.pipelines.adjust import adjust
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
-from mmp.pipelines.fitting import fit, predict, threshold
-from mmp.pipelines.judge import PART, judge
+from mmp.pipelines.fitting import Ready, fit, predict
+from mmp.pipelines.judge import Questions, judge
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
 from mmp.pipelines.prepare import fold_rows, in_words, prepare, split_rows
@@ -34,13 +35,12 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from mmp.catalog.models import ModelRow
     from mmp.data.template import Query
     from mmp.errors import Finding
     from mmp.evaluation.confidence import Interval
     from mmp.features.references import FeatureSet
-    from mmp.modeling.conformal import PredictionSets
     from mmp.modeling.fit import Fitted
+    from mmp.pipelines.adjust import Adjusted
     from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
@@ -136,7 +136,7 @@ def train(
     what, where = recipe.value, config.value
     steps, findings = Steps(watcher), record.Findings(tell)
     findings.add(refuse_settings(recipe, config))
-    row, asked = model_row(what), find_source(what, where, data, parameters)
+    asked = find_source(what, where, data, parameters)
     log_file = open_log() if open_log else None
 
     with (
@@ -160,29 +160,33 @@ def train(
             record.log_features(active, features)
             divisions = fold_rows(rows, parts, what)
             note(in_words(parts, divisions))
-        prepared = _prepare(active, rows, parts, what, row, steps, findings)
-        folded: Metrics = {}
-        if divisions or what.model.hyperparameters.tuning_enabled:
-            what, prepared, folded = _refine(active, rows, parts, divisions, prepared, what, steps, findings)
+        ready = _ready(active, rows, parts, divisions, what, steps, findings)
+        what, prepared = ready.recipe, ready.prepared
         sample = Sample.of(rows, parts, prepared, what)
-        rivals, found = champions(active, where, rows, parts.get(PART), what)
-        findings.add(found)
+        questions = Questions.of(active, where, rows, parts, what)
         # the fit needs the memory more than anybody the table
         del enriched
         rows = rows.without_table()
         release()
-        fitted = _fit(active, prepared, what, row, steps, findings)
-        fitted, sets = _intervals(fitted, prepared, what, row, steps)
+        fitted = _fit(active, ready, steps, findings)
+        adjusted = adjust(active, fitted, ready, steps, findings)
         with steps("evaluate") as note:
-            outputs = predict(fitted.model, prepared.matrices)
-            metrics = {**_evaluate(prepared, outputs, what, findings), **folded}
+            outputs = predict(adjusted.fitted.model, prepared.matrices)
+            bundle = _bundle(rows, prepared, adjusted, outputs[sample.part], features, what)
+            before = calibrate.before(bundle.model, prepared, sample.part, what)
+            metrics = {
+                **_evaluate(bundle, prepared, outputs, what, findings),
+                **before.metrics,
+                **ready.metrics,
+            }
             active.log_metrics(by_split(metrics))
             note(record.score_in_words(what.task_choice, metrics))
-            bundle = replace(_bundle(rows, prepared, fitted, outputs, metrics, features, what), sets=sets)
-            judgement = judge(active, bundle, prepared.targets, outputs, rivals, what)
+            bundle = replace(bundle, metrics=metrics)
+            judgement = judge(active, bundle, prepared.targets, outputs, questions, what)
             findings.add(judgement.findings)
         with steps("explain") as note:
-            findings.add(show(active, bundle, sample, outputs[sample.part], what, note))
+            seen = outputs[sample.part]
+            findings.add(show(active, bundle, sample, seen, what, note, before=before.output))
         with steps("package") as note:
             note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
@@ -227,21 +231,30 @@ def _read(
     return enriched
 
 
-def _prepare(
+def _ready(
     active: ActiveRun,
     rows: Rows,
     parts: Parts,
+    divisions: Sequence[Parts],
     recipe: Recipe,
-    row: ModelRow,
     steps: Steps,
     findings: record.Findings,
-) -> Prepared:
+) -> Ready:
+    """Prepare the rows, tune and cross-validate, as far as the recipe asks for it."""
+    if recipe.model.class_path is None:
+        from mmp.pipelines.ensemble import join
+
+        return join(active, rows, parts, divisions, recipe, steps, findings)
+    row = model_row(recipe)
     with steps("prepare") as note:
         prepared = prepare(rows, parts, recipe, row)
         findings.add(prepared.matrices["train"].findings)
         active.log_params(record.chosen_steps(recipe, prepared.steps))
         note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
-    return prepared
+    metrics: Metrics = {}
+    if divisions or recipe.model.hyperparameters.tuning_enabled:
+        recipe, prepared, metrics = _refine(active, rows, parts, divisions, prepared, recipe, steps, findings)
+    return Ready(recipe, row, prepared, metrics, partial(fit, prepared, recipe, row))
 
 
 def _refine(
@@ -287,57 +300,41 @@ def _refine(
     return folded.recipe, prepared, {CV: folded.metrics}
 
 
-def _fit(
-    active: ActiveRun,
-    prepared: Prepared,
-    recipe: Recipe,
-    row: ModelRow,
-    steps: Steps,
-    findings: record.Findings,
-) -> Fitted:
+def _fit(active: ActiveRun, ready: Ready, steps: Steps, findings: record.Findings) -> Fitted:
     with steps("fit") as note:
-        fitted = fit(prepared, recipe, row)
+        fitted = ready.fit()
         findings.add(fitted.findings)
         active.log_params(fitted.params)
         active.log_history(fitted.model.history)
-        note(record.model_in_words(row, fitted))
+        note(record.model_in_words(ready.recipe, fitted))
     return fitted
 
 
-def _intervals(
-    fitted: Fitted, prepared: Prepared, recipe: Recipe, row: ModelRow, steps: Steps
-) -> tuple[Fitted, PredictionSets | None]:
-    """Measure how sure the model is, where the recipe asks for it."""
-    if recipe.evaluation.intervals is None:
-        return fitted, None
-    with steps("intervals") as note:
-        bounded = intervals.with_bounds(fitted, prepared, recipe, row)
-        sets = intervals.sets(fitted, prepared, recipe, threshold(recipe))
-        note(intervals.in_words(bounded.model, sets, prepared))
-    return bounded, sets
-
-
 def _evaluate(
+    bundle: Bundle,
     prepared: Prepared,
     outputs: Mapping[str, npt.NDArray[np.float64]],
     recipe: Recipe,
     findings: record.Findings,
-) -> Metrics:
+) -> dict[str, Mapping[str, float]]:
     """Return the metrics of each part; default ones that could not be computed are findings.
 
     Training rows are judged as the estimator saw them: where a step learned from the target, with
     its out-of-fold values.
     """
     undefined: list[Finding] = []
-    metrics = {
+    asked = recipe.evaluation.metrics
+    beside = (*bundle.uncertainty.metrics, *prepared.targets["train"].metrics)
+    metrics: dict[str, Mapping[str, float]] = {
         name: evaluate(
             prepared.targets[name],
             output,
             task=recipe.task_choice,
-            metrics=recipe.evaluation.metrics,
-            threshold=threshold(recipe),
+            metrics=asked and (*asked, *beside),
+            threshold=bundle.threshold,
             split=name,
             findings=undefined,
+            uncertainty=bundle.uncertainty,
         )
         for name, output in outputs.items()
         if name != "calibration"
@@ -349,35 +346,34 @@ def _evaluate(
 def _bundle(
     rows: Rows,
     prepared: Prepared,
-    fitted: Fitted,
-    outputs: Mapping[str, npt.NDArray[np.float64]],
-    metrics: Metrics,
+    adjusted: Adjusted,
+    unseen: npt.NDArray[np.float64],
     features: FeatureSet | None,
     recipe: Recipe,
 ) -> Bundle:
     """Put together everything that a prediction needs."""
-    unseen = next(name for name in ("test", "validation", "train") if name in outputs)
     bundle = Bundle(
         task=recipe.task_choice,
         recipe_name=recipe.name,
-        class_path=str(recipe.model.class_path),
+        class_path=recipe.model.named,
         target=rows.target_spec,
         entities=rows.entities,
         pipeline=prepared.pipeline,
-        model=fitted.model,
+        model=adjusted.fitted.model,
         classes=rows.target.classes,
         positive=rows.target.positive,
-        threshold=threshold(recipe),
+        threshold=adjusted.decision.threshold,
+        decision=adjusted.decision.facts,
+        sets=adjusted.sets,
         baseline=baseline(
             prepared.training,
             prepared.pipeline.inputs,
             prepared.targets["train"],
-            outputs[unseen],
-            threshold=threshold(recipe),
+            unseen,
+            threshold=adjusted.decision.threshold,
         ),
         features=features,
-        parameters=fitted.params,
-        metrics=metrics,
+        parameters=adjusted.fitted.params,
     )
     return golden.with_examples(bundle, prepared.training, seed=recipe.evaluation.random_state)
 

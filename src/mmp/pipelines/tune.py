@@ -23,7 +23,8 @@ from mmp.modeling import threads, tuning
 from mmp.modeling.answer import answer
 from mmp.modeling.hyperparameters import complete
 from mmp.modeling.tuning import Search
-from mmp.pipelines.fitting import fit, threshold
+from mmp.pipelines.decide import thresholds
+from mmp.pipelines.fitting import fit
 from mmp.pipelines.prepare import prepare
 from mmp.settings.search import space, with_values
 from mmp.tracking.run import ERROR, KIND, TRIAL
@@ -102,6 +103,8 @@ def tune(
     recipe: Recipe,
     row: ModelRow,
     tell: Callable[[str], None],
+    *,
+    name: str = "",
 ) -> Tuned:
     """Search for the values with which a recipe does best on the rows that judge, and log every trial.
 
@@ -121,6 +124,8 @@ def tune(
         The estimator.
     tell : callable
         Is told in words about each trial as it ends.
+    name : str
+        What the run calls the study by, where it has several.
 
     Raises
     ------
@@ -138,10 +143,10 @@ def tune(
         nonlocal best
         best = tuning.better(wanted, best, trial)
         tell(_in_words(trial, best, wanted))
-        _log_trial(active, trial, wanted)
+        _log_trial(active, trial, wanted, name)
 
     study = tuning.tune(_Objective(rows, judged, ready, recipe, row, wanted), wanted, on_trial)
-    _log_study(active, study, with_plots=recipe.evaluation.plots and is_installed("matplotlib"))
+    _log_study(active, study, name, with_plots=recipe.evaluation.plots and is_installed("matplotlib"))
     judges = "on validation" if len(judged) == 1 else f"over {len(judged)} folds"
     return Tuned(with_values(recipe, study.best.params, row), study, findings, judges)
 
@@ -268,7 +273,7 @@ def _score(
         output,
         task=recipe.task_choice,
         metrics=[wanted.metric],
-        threshold=threshold(recipe),
+        threshold=thresholds(recipe, target, output),
         split=split,
     )
     return values[wanted.metric]
@@ -345,10 +350,10 @@ def _loss_compares(recipe: Recipe, wanted: Search) -> bool:
 # -- what the run keeps --------------------------------------------------------------------------------
 
 
-def _log_trial(active: ActiveRun, trial: Trial, wanted: Search) -> None:
+def _log_trial(active: ActiveRun, trial: Trial, wanted: Search, name: str) -> None:
     """Log a trial as a run below its training, the objective under the metric's own name."""
     active.log_child(
-        f"{active.name}_trial_{trial.number:03}",
+        "_".join(filter(None, (active.name, name, f"trial_{trial.number:03}"))),
         _STATUS[trial.state],
         tags={KIND: TRIAL, "mmp.trial": str(trial.number), "mmp.trial.state": trial.state}
         | ({ERROR: trial.error} if trial.error else {}),
@@ -359,22 +364,21 @@ def _log_trial(active: ActiveRun, trial: Trial, wanted: Search) -> None:
     )
 
 
-def _log_study(active: ActiveRun, study: Study, *, with_plots: bool) -> None:
+def _log_study(active: ActiveRun, study: Study, name: str, *, with_plots: bool) -> None:
     """Log what a study came to: its trials as a table, and its pictures."""
-    wanted = study.search
-    active.log_params(
-        {
-            "tuning.metric": wanted.metric,
-            "tuning.trials": len(study.trials),
-            "tuning.best_trial": study.best.number,
-            **({"tuning.study": wanted.study} if wanted.storage else {}),
-        }
-    )
+    wanted, prefix = study.search, f"tuning.{name}." if name else "tuning."
+    facts = {
+        "metric": wanted.metric,
+        "trials": len(study.trials),
+        "best_trial": study.best.number,
+        **({"study": wanted.study} if wanted.storage else {}),
+    }
+    active.log_params({prefix + key: value for key, value in facts.items()})
     with scratch("tuning") as folder:
         pq.write_table(_table(study), folder / "trials.parquet")
         if with_plots:
             _draw(study, folder)
-        active.add_folder(folder, FOLDER)
+        active.add_folder(folder, f"{FOLDER}/{name}" if name else FOLDER)
 
 
 def _draw(study: Study, folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from mmp.catalog.models import find
 from mmp.catalog.tasks import TASKS
 
 if TYPE_CHECKING:
@@ -45,32 +46,21 @@ class NotYet:
 OLD_MODELS = ("mmp.models.", "src.models.", "causalml.", "rtdl_revisiting_models.")
 """Where modern-ml-pipeline 1.x had models that are no estimators of scikit-learn's kind."""
 
+
+
+def is_old_model(class_path: str | None) -> bool:
+    """Tell whether a class path is of modern-ml-pipeline 1.x and has no successor here."""
+    return class_path is not None and class_path.startswith(OLD_MODELS) and find(class_path) is None
+
+
 NOT_YET = (
-    NotYet("model.preset", "a preset", "name a class_path", lambda r: r.model.preset is not None),
-    NotYet("model.ensemble", "an ensemble", "name a class_path", lambda r: r.model.ensemble is not None),
     NotYet(
         "model.class_path",
         "this model of modern-ml-pipeline 1.x",
         "choose another (mmp list models)",
-        lambda r: TASKS[r.task_choice].available and (r.model.class_path or "").startswith(OLD_MODELS),
-    ),
-    NotYet(
-        "model.calibration.enabled", "calibration", "set it to false", lambda r: r.model.calibration.enabled
-    ),
-    NotYet(
-        "evaluation.threshold",
-        "a threshold that is searched",
-        "write a number",
-        lambda r: not isinstance(r.evaluation.threshold, int | float),
-    ),
-    NotYet(
-        "evaluation.intervals",
-        "a prediction interval",
-        "leave it out",
-        lambda r: r.evaluation.intervals is not None,
+        lambda r: TASKS[r.task_choice].available and is_old_model(r.model.class_path),
     ),
     NotYet("evaluation.gates", "a gate", "leave it out", lambda r: bool(r.evaluation.gates)),
-    NotYet("evaluation.slices", "a slice", "leave it out", lambda r: bool(r.evaluation.slices)),
 )
 
 NOT_YET_IN_CONFIG = (

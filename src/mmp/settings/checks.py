@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from math import inf
 from typing import TYPE_CHECKING, Literal, TypeVar, cast
@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Literal, TypeVar, cast
 from pydantic import ValidationError
 
 from mmp.catalog.checks import CHECKS
-from mmp.catalog.metrics import UnknownMetricError, parse
+from mmp.catalog.metrics import METRICS, UnknownMetricError, parse
 from mmp.catalog.models import MODELS, ModelRow, find, row_for
 from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
 from mmp.errors import Finding, SettingsError
 from mmp.lookup import absent, did_you_mean, install_line, is_dotted, is_installed
-from mmp.settings.availability import OLD_MODELS, missing_features, missing_in_config
+from mmp.settings.availability import is_old_model, missing_features, missing_in_config
 from mmp.settings.config import Config
 from mmp.settings.data import SPAN
 from mmp.settings.document import dotted
 from mmp.settings.loaded import Loaded
+from mmp.settings.members import member_recipes
 from mmp.settings.problems import Problem
+from mmp.settings.promises import wrong_promises
 from mmp.settings.recipe import Recipe
 from mmp.settings.search import SEARCHABLE, is_path, replaced, space
 from mmp.settings.sources import PYTHON, is_query, source_path
@@ -221,10 +223,10 @@ def _model(recipe: Recipe) -> _Issues:
             yield _Issue("hyperparameters", "warn", f"model.hyperparameters.{block}", message)
     if model.class_path is None or not TASKS[recipe.task_choice].available:
         return
-    row = find(model.class_path)
+    row = find(model.class_path, model.hyperparameters.values)
     if row is not None:
         yield from _catalog_model(recipe, row)
-    elif not model.class_path.startswith(OLD_MODELS):
+    elif not is_old_model(model.class_path):
         yield from _foreign_model(model.class_path)
 
 
@@ -250,7 +252,7 @@ def _catalog_model(recipe: Recipe, row: ModelRow) -> _Issues:
     if recipe.model.class_weight is not None and not row.weighted:
         message = f"{row.name} takes no weights; leave it out, or choose another model"
         yield _Issue("model", "error", "model.class_weight", message)
-    package = row.class_path.partition(".")[0]
+    package = (row.base or row).class_path.partition(".")[0]
     if not is_installed(package):
         message = f"{package} is not installed. {install_line(package)}"
         yield _Issue("model", "error", "model.class_path", message)
@@ -296,13 +298,19 @@ def _early_stopping(recipe: Recipe) -> _Issues:
     if stopping is None:
         return
     by_share = recipe.data.split.strategy not in {"predefined", "cross_validation"}
-    if by_share and recipe.data.split.validation == 0:
+    # the members of an ensemble can watch the rows of their folds
+    if by_share and recipe.data.split.validation == 0 and recipe.model.class_path is not None:
         message = (
             "it watches the validation split, whose share is 0; write `validation: 0.15` under data.split"
         )
         yield _Issue("early_stopping", "error", "model.early_stopping", message)
-    row = find(recipe.model.class_path or "")
-    if row is None:
+    yield from _can_stop(recipe)
+
+
+def _can_stop(recipe: Recipe) -> _Issues:
+    stopping, model = recipe.model.early_stopping, recipe.model
+    row = find(model.class_path or "", model.hyperparameters.values)
+    if stopping is None or row is None:
         return
     if not row.early_stopping:
         message = f"{row.name} cannot stop early; leave it out, or choose a gradient-boosted model"
@@ -312,6 +320,45 @@ def _early_stopping(recipe: Recipe) -> _Issues:
         question = did_you_mean(stopping.metric, known) or f"it can on: {', '.join(known)}"
         message = f"{row.name} cannot stop early on {stopping.metric!r} ({question})"
         yield _Issue("early_stopping", "error", "model.early_stopping.metric", message)
+
+
+# -- ensembles and presets ---------------------------------------------------------------------------
+
+
+def _ensemble(recipe: Recipe) -> _Issues:
+    model = recipe.model
+    if model.class_path is not None:
+        return
+    where = "write it in a member" if model.ensemble else "a preset chooses it"
+    for key in ("values", "fixed", "tunable", "tuning_enabled"):
+        if getattr(model.hyperparameters, key):
+            message = f"it is of one model, and this is several; {where}"
+            yield _Issue("ensemble", "error", f"model.hyperparameters.{key}", message)
+    if model.preset and model.early_stopping:
+        yield _Issue("ensemble", "error", "model.early_stopping", f"leave it out; {where}")
+    for number, member in enumerate(member_recipes(recipe)):
+        place = ("model", "ensemble", "members", number)
+        for issue in _member(member):
+            yield replace(issue, key=(*place, *_path(issue.key)[1:]))
+
+
+def _member(recipe: Recipe) -> _Issues:
+    """Find what is wrong with a member, taken for the model of a recipe."""
+    if recipe.model.class_path is None:
+        message = "a member is one estimator; write its class_path"
+        yield _Issue("ensemble", "error", "model.class_path", message)
+    if recipe.model.calibration.enabled:
+        message = "what the members say together is calibrated; write it under model"
+        yield _Issue("ensemble", "error", "model.calibration.enabled", message)
+    elif recipe.model.class_path is not None:
+        for check_one in (_model, _can_stop, _tuning):
+            yield from check_one(recipe)
+
+
+def _time_limit(recipe: Recipe) -> _Issues:
+    if recipe.model.time_limit_s is not None and recipe.model.preset is None:
+        message = "it is the time of a preset, and has no effect without one"
+        yield _Issue("ensemble", "warn", "model.time_limit_s", message)
 
 
 # -- tuning --------------------------------------------------------------------------------------------
@@ -331,7 +378,7 @@ def _tuning(recipe: Recipe) -> _Issues:
             "data.split"
         )
         yield _Issue("tuning", "error", key, message)
-    row = row_for(recipe.model.class_path, cast("Task", recipe.task_choice))
+    row = row_for(recipe.model.class_path, cast("Task", recipe.task_choice), settings.values)
     if TASKS[recipe.task_choice].available and not space(settings, row):
         message = f"nothing is to be searched: mmp has no space for {row.name}; write `tunable`"
         yield _Issue("tuning", "error", key, message if not settings.fixed else f"{message}, or fix less")
@@ -379,11 +426,42 @@ def _wrong_path(recipe: Recipe, name: str, one: Tunable) -> str:
     return ""
 
 
+# -- probabilities and decisions -----------------------------------------------------------------------
+
+
+def _calibration(recipe: Recipe) -> _Issues:
+    if recipe.model.calibration.enabled and recipe.task_choice != "classification":
+        message = f"{recipe.task_choice} has no probabilities to calibrate; leave it out"
+        yield _Issue("calibration", "error", "model.calibration.enabled", message)
+
+
+def _threshold(recipe: Recipe) -> _Issues:
+    searched, key = recipe.evaluation.searched, "evaluation.threshold"
+    if recipe.task_choice != "classification":
+        if "threshold" in recipe.evaluation.model_fields_set:
+            message = f"{recipe.task_choice} has no classes to decide between; leave it out"
+            yield _Issue("threshold", "error" if searched else "warn", key, message)
+        return
+    if searched is None:
+        return
+    division = recipe.data.split
+    if division.strategy not in {"predefined", "cross_validation"} and not division.validation:
+        message = "validation rows choose it, and their share is 0; write `validation: 0.15` under data.split"
+        yield _Issue("threshold", "error", key, message)
+    if searched.optimise is not None:
+        yield from _metric_issues(f"{key}.optimise", searched.optimise, recipe, of_decisions=True)
+
+
+def _promises(recipe: Recipe) -> _Issues:
+    for key, message in wrong_promises(recipe):
+        yield _Issue("uncertainty", "error", key, message)
+
+
 # -- metrics -------------------------------------------------------------------------------------------
 
 
 def _metrics(recipe: Recipe) -> _Issues:
-    if not TASKS[recipe.task_choice].available or (recipe.model.class_path or "").startswith(OLD_MODELS):
+    if not TASKS[recipe.task_choice].available or is_old_model(recipe.model.class_path):
         return  # what they have metrics of, they are to bring with them
     asked: list[tuple[Path_, str]] = [
         (("evaluation", "metrics", index), name) for index, name in enumerate(recipe.evaluation.metrics or ())
@@ -393,16 +471,24 @@ def _metrics(recipe: Recipe) -> _Issues:
     if tuned is not None:
         asked.append((("model", "hyperparameters", "optimization_metric"), tuned))
     for key, name in asked:
-        try:
-            metric = parse(name, recipe.task_choice)
-        except UnknownMetricError as error:
-            question = did_you_mean(name, error.known) or f"known are: {', '.join(error.known)}"
-            message = f"{name!r} is no metric of {recipe.task_choice} ({question})"
-            yield _Issue("metrics", "error", key, message)
-        else:
-            wrong = absent(metric.formula) if metric.needs == "own" else ""
-            if wrong:
-                yield _Issue("metrics", "error", key, f"there is no metric {name!r}: {wrong}")
+        yield from _metric_issues(key, name, recipe)
+
+
+def _metric_issues(key: str | Path_, name: str, recipe: Recipe, *, of_decisions: bool = False) -> _Issues:
+    try:
+        metric = parse(name, recipe.task_choice)
+    except UnknownMetricError as error:
+        question = did_you_mean(name, error.known) or f"known are: {', '.join(error.known)}"
+        message = f"{name!r} is no metric of {recipe.task_choice} ({question})"
+        yield _Issue("metrics", "error", key, message)
+        return
+    wrong = absent(metric.formula) if metric.needs == "own" else ""
+    if wrong:
+        yield _Issue("metrics", "error", key, f"there is no metric {name!r}: {wrong}")
+    elif of_decisions and metric.needs not in {"labels", "own"}:
+        decided = [one.name for one in METRICS.values() if one.needs == "labels"]
+        message = f"{name} is the same at every threshold; choose one of {', '.join(decided)}"
+        yield _Issue("threshold", "error", key, message)
 
 
 # -- features ------------------------------------------------------------------------------------------
@@ -615,7 +701,12 @@ _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _repeated,
     _model,
     _early_stopping,
+    _ensemble,
+    _time_limit,
     _tuning,
+    _calibration,
+    _threshold,
+    _promises,
     _metrics,
     _fetcher,
     _split,

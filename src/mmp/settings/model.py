@@ -156,3 +156,10 @@ class Model(Section):
 
     computed: Mapping[str, Any] | None = None
     """Kept for old recipes; has no effect."""
+
+    @property
+    def named(self) -> str:
+        """What the model is in a few words: its class path, or how it comes to be."""
+        if self.ensemble is not None:
+            return f"{self.ensemble.method} ensemble of {len(self.ensemble.members)}"
+        return f"preset {self.preset}" if self.preset else str(self.class_path)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from mmp.catalog.models import row_for
 from mmp.errors import SettingsError
 from mmp.pipelines.system.base import Found, System, version
+from mmp.settings.members import member_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,8 +84,9 @@ def needed_extras(config: Config, recipe: Recipe | None) -> Iterator[str]:
         return
     if recipe.evaluation.plots:
         yield "plots"
-    if recipe.model.class_path is not None and recipe.task_choice in {"classification", "regression"}:
-        yield from filter(None, [row_for(recipe.model.class_path, recipe.task_choice).extra])
+    if recipe.task_choice in {"classification", "regression"}:
+        models = (one.model.class_path for one in (recipe, *member_recipes(recipe)))
+        yield from filter(None, [row_for(path, recipe.task_choice).extra for path in models if path])
 
 
 def _requirements(extra: str) -> Iterator[tuple[str, str]]:
