@@ -83,8 +83,13 @@ def naive(score, truth, output, times=1500):
     return np.percentile([score(truth[rows], output[rows]) for rows in drawn], [2.5, 97.5])
 
 
+def resampled(case, seed=3):
+    target, output = case
+    return Resampled.of(target, rows_of(target, output), seed=seed)
+
+
 def found(case, names, **more):
-    return intervals(Resampled.of(*case, seed=3), names, **more)
+    return intervals(resampled(case), names, **more)
 
 
 def assert_same(interval, expected, *, within):
@@ -184,7 +189,7 @@ def test_the_median_is_held_as_often_as_promised():
 def test_one_seed_is_one_interval():
     case = binary(3000)
     assert found(case, ["f1", "roc_auc"]) == found(case, ["f1", "roc_auc"])
-    assert found(case, ["f1"]) != intervals(Resampled.of(*case, seed=4), ["f1"])
+    assert found(case, ["f1"]) != intervals(resampled(case, seed=4), ["f1"])
 
 
 def test_what_does_not_vary_has_no_interval():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from tests.tables import KEY, recipe, write_mixed
 
+from mmp.errors import MissingColumnsError
 from mmp.evaluation.confidence import by_name
 from mmp.pipelines.evaluate import evaluate
 from mmp.pipelines.train import train
@@ -199,3 +200,79 @@ def test_the_summary_says_it_in_words(project, mmp):
     )
     told = mmp("evaluate", "-c", "config.yaml", "--run-id", "latest", "-d", "table.csv")
     assert told.out.splitlines()[0].split() == ["metric", "here", "95", "%", "test", "split"]
+
+
+SLICED = "evaluation: {{slices: [{columns}], plots: {plots}, explain: {{enabled: false}}}}"
+HALF = "  split: {train: 0.5, validation: 0, test: 0.5}"
+
+
+def sliced(columns, labels="awkward", *, plots="false"):
+    return trained(labels, lines=[HALF, SLICED.format(columns=columns, plots=plots)])
+
+
+def test_metrics_of_a_slice_are_those_of_its_rows(project):
+    write_mixed(project / "table.csv", "awkward", n_rows=700)
+    result = sliced(f"city, '등급', {KEY}")
+    found = content(project, result.run_id, "slices.json")
+    assert found["too_rare"] == {}
+    cities = [one for one in found["asked"] if "city" in one["columns"]]
+    assert sum(one["rows"] for one in cities) == found["rows"] == 350
+    assert {one["columns"]["city"] for one in cities} == {
+        "Köln",
+        "New York",
+        "St. John's",
+        "東京",
+        "(missing)",
+    }
+    assert found["value"] == pytest.approx(result.metrics["test"]["log_loss"])
+    overall = sum(one["rows"] * one["metrics"]["log_loss"]["value"] for one in cities) / 350
+    assert overall == pytest.approx(found["value"])
+    for one in cities:
+        assert one["loss"] == pytest.approx(one["metrics"]["log_loss"]["value"])
+        low, accuracy, high = (one["metrics"]["accuracy"][end] for end in ("low", "value", "high"))
+        assert low is None or low <= accuracy <= high
+    (path,) = project.glob(f"mlruns/artifacts/*/{result.run_id}/artifacts/evaluation/slices.csv")
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == len(found["asked"])
+    for line, one in zip(lines, found["asked"], strict=True):
+        assert {line["column"]: line["value"]} == one["columns"]
+        assert float(line["log_loss"]) == one["metrics"]["log_loss"]["value"]
+
+
+def test_slices_of_numbers_and_their_picture(project):
+    write_mixed(project / "table.csv", "value")
+    result = sliced("'income [€]', seen at, 'is active?'", "value", plots="true")
+    assert any(name == "evaluation/slices.png" for name in result.artifacts)
+    found = content(project, result.run_id, "slices.json")
+    assert found["loss"] == "mae"
+    assert sum(name.startswith("income") for one in found["asked"] for name in one["columns"]) == 5
+    assert {"median_ae", "r2"} <= found["asked"][0]["metrics"].keys()
+
+
+def test_a_slice_of_no_column_is_refused_before_the_fit(project):
+    with pytest.raises(MissingColumnsError, match="did you mean 'city'"):
+        sliced("citty")
+
+
+def test_the_worst_slice_is_told_unasked(project):
+    rng = np.random.default_rng(0)
+    with (project / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([KEY, "x", "branch", "label"])
+        for key in range(2000):
+            branch, x = rng.choice(["a", "b", "c"]), rng.normal()
+            wrong = rng.random() < (0.5 if branch == "c" else 0.05)
+            writer.writerow([key, x, branch, "yes" if (x > 0) ^ wrong else "no"])
+    result = trained(lines=[HALF])
+    (finding,) = [finding for finding in result.warnings if finding.check == "slices"]
+    assert finding.level == "info"
+    assert "branch = c (log_loss" in finding.message
+    summary = content(project, result.run_id, "summary.json")
+    assert summary["worst_slices"][0]["slice"] == "branch = c"
+
+
+def test_no_test_rows_nothing_to_judge(project):
+    result = trained(lines=["  split: {train: 0.8, validation: 0.2, test: 0}"])
+    assert (result.intervals, result.comparisons) == ({}, ())
+    assert not [name for name in result.artifacts if name.startswith("evaluation/")]

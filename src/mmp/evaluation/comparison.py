@@ -124,10 +124,11 @@ def compare(
     Examples
     --------
     >>> from mmp.evaluation.confidence import Resampled
+    >>> from mmp.evaluation.evaluate import rows_of
     >>> from mmp.modeling.target import Target
     >>> target = Target("regression", np.arange(50.0))
-    >>> ours = Resampled.of(target, np.arange(50.0) + 1, seed=0)
-    >>> theirs = ours.of_another(np.full(50, 25.0))
+    >>> ours = Resampled.of(target, rows_of(target, np.arange(50.0) + 1), seed=0)
+    >>> theirs = ours.of_another(rows_of(target, np.full(50, 25.0)))
     >>> compare(ours, theirs, ["r2"], other="the mean").verdict
     'better'
     """

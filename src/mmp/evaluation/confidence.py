@@ -26,11 +26,9 @@ import numpy as np
 
 from mmp.errors import Finding, TrainingError
 from mmp.evaluation import own
-from mmp.evaluation.evaluate import requests, rows_of, value_of
-from mmp.evaluation.metrics import Decisions, Errors, UndefinedMetricError
+from mmp.evaluation.evaluate import requests, value_of
+from mmp.evaluation.metrics import Errors, UndefinedMetricError
 from mmp.evaluation.resamples import Resamples
-from mmp.modeling.decision import ARGMAX_THRESHOLD
-from mmp.modeling.uncertainty import CERTAIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -38,8 +36,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.catalog.metrics import Metric
+    from mmp.evaluation.metrics import Decisions
     from mmp.modeling.target import Target
-    from mmp.modeling.uncertainty import Uncertainty
 
     Floats = npt.NDArray[np.float64]
 
@@ -83,26 +81,17 @@ class Resampled:
     _values: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(
-        cls,
-        target: Target,
-        output: Floats,
-        *,
-        seed: int,
-        threshold: float = ARGMAX_THRESHOLD,
-        uncertainty: Uncertainty = CERTAIN,
-    ) -> Resampled:
-        """Draw resamples of rows; parameters as of `mmp.evaluation.evaluate.evaluate`."""
-        return cls(
-            target,
-            rows_of(target, output, threshold=threshold, uncertainty=uncertainty),
-            Resamples.draw(len(target), seed=seed),
-            seed,
-        )
+    def of(cls, target: Target, rows: Decisions | Errors, *, seed: int) -> Resampled:
+        """Draw resamples of rows, which `mmp.evaluation.evaluate.rows_of` gives."""
+        return cls(target, rows, Resamples.draw(len(target), seed=seed), seed)
 
-    def of_another(self, output: Floats, *, threshold: float = ARGMAX_THRESHOLD) -> Resampled:
+    def of_another(self, rows: Decisions | Errors) -> Resampled:
         """Return what another model says of the same rows, and of the same resamples of them."""
-        return replace(self, rows=rows_of(self.target, output, threshold=threshold))
+        return replace(self, rows=rows)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Resampled:
+        """Return some of the rows, and resamples of these."""
+        return self.of(self.target.take(positions), self.rows.take(positions), seed=self.seed)
 
     def value(self, metric: Metric) -> float:
         """Return the value of a metric of mmp's own; raises what `value_of` does."""
@@ -142,10 +131,11 @@ def intervals(
 
     Examples
     --------
+    >>> from mmp.evaluation.evaluate import rows_of
     >>> from mmp.modeling.target import Target
     >>> target = Target("regression", np.arange(100.0))
-    >>> found = intervals(Resampled.of(target, np.arange(100.0) + np.tile([1, 3], 50), seed=1), ["mae"])
-    >>> low, high = found["mae"]
+    >>> rows = rows_of(target, np.arange(100.0) + np.tile([1, 3], 50))
+    >>> low, high = intervals(Resampled.of(target, rows, seed=1), ["mae"])["mae"]
     >>> 1.7 < low < 1.9 < 2.1 < high < 2.3
     True
     """
@@ -232,16 +222,10 @@ def _of_own(metric: Metric, resampled: Resampled) -> Interval | None:
         raise UndefinedMetricError(f"it would have to be called with {n_rows:,} rows {_FEWEST_OWN} times")
     rng, values = np.random.default_rng(resampled.seed), np.empty(times)
     for time in range(times):
-        drawn = _take(resampled.rows, rng.integers(n_rows, size=n_rows))
+        drawn = resampled.rows.take(rng.integers(n_rows, size=n_rows))
         try:
             values[time] = own.value(metric.formula, drawn, resampled.target)
         except (TrainingError, UndefinedMetricError) as error:
             reason = str(error).removesuffix(".")
             raise UndefinedMetricError(f"it has no value on rows drawn from these: {reason}") from error
     return percentiles(values)
-
-
-def _take(rows: Decisions | Errors, positions: npt.NDArray[np.int64]) -> Decisions | Errors:
-    if isinstance(rows, Errors):
-        return Errors(rows.truth[positions], rows.predicted[positions])
-    return Decisions(rows.truth[positions], rows.decided[positions], rows.probabilities[positions])

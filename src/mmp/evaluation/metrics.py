@@ -155,6 +155,17 @@ class Decisions:
         """Return the mean of the rows' values."""
         return self.draw.mean(values)
 
+    def take(self, positions: npt.NDArray[np.int64]) -> Decisions:
+        """Return some of the rows, each once."""
+        contained = None if self.contained is None else self.contained[positions]
+        return Decisions(
+            self.truth[positions],
+            self.decided[positions],
+            self.probabilities[positions],
+            self.costs,
+            contained=contained,
+        )
+
     def areas(self, code: int) -> Areas:
         """Return the areas under the curves of one class against the rest, ranked once for both."""
         if code not in self._areas:
@@ -361,6 +372,11 @@ class Errors:
     def mean(self, values: npt.NDArray[Any]) -> Floats:
         """Return the mean of the rows' values."""
         return self.draw.mean(values)
+
+    def take(self, positions: npt.NDArray[np.int64]) -> Errors:
+        """Return some of the rows, each once."""
+        beside = {name: values[positions] for name, values in self.beside.items()}
+        return Errors(self.truth[positions], self.predicted[positions], beside=beside)
 
 
 def mae(rows: Errors) -> Floats:

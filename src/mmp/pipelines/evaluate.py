@@ -13,6 +13,7 @@ from mmp.data import checks
 from mmp.errors import SettingsError
 from mmp.evaluation.confidence import Resampled, intervals
 from mmp.evaluation.evaluate import evaluate as metrics_of
+from mmp.evaluation.evaluate import rows_of
 from mmp.modeling.columns import coerce
 from mmp.modeling.target import Target, encode_known
 from mmp.pipelines.model import open_both
@@ -114,7 +115,8 @@ def evaluate(
             findings=findings,
             uncertainty=bundle.uncertainty,
         )
-        drawn = Resampled.of(target, output, seed=_seed(logged), threshold=bundle.threshold)
+        rows = rows_of(target, output, threshold=bundle.threshold, uncertainty=bundle.uncertainty)
+        drawn = Resampled.of(target, rows, seed=_seed(logged))
         note(f"{labelled.n_rows:,} rows, {len(metrics)} metrics")
         if n_null:
             note(f"{n_null:,} rows without target left out")

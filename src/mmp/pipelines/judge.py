@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from mmp.errors import Finding
 from mmp.evaluation.comparison import compare, main_metrics, trivial
 from mmp.evaluation.confidence import Resampled, by_name, intervals
+from mmp.evaluation.evaluate import rows_of
+from mmp.pipelines.champion import champions
+from mmp.pipelines.slices import BySlice, Cuts, with_ends, write_json
 from mmp.tracking.scratch import scratch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     import numpy as np
     import numpy.typing as npt
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     from mmp.modeling.bundle import Bundle
     from mmp.modeling.target import Target
     from mmp.pipelines.champion import Champion
+    from mmp.pipelines.prepare import Parts
+    from mmp.pipelines.rows import Rows
+    from mmp.settings.config import Config
     from mmp.settings.recipe import Recipe
     from mmp.tracking.run import ActiveRun
 
@@ -56,12 +62,38 @@ class Judgement:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclass(frozen=True, eq=False)
+class Questions:
+    """What the test rows are asked beside the metrics, taken from the table while it is there.
+
+    Parameters
+    ----------
+    champions : mapping of str to Champion
+        What the models in use say of the rows, by alias.
+    cuts : Cuts
+        The rows divided by columns.
+    findings : tuple of Finding
+        What could not be asked.
+    """
+
+    champions: Mapping[str, Champion]
+    cuts: Cuts
+    findings: tuple[Finding, ...]
+
+    @classmethod
+    def of(cls, active: ActiveRun, config: Config, rows: Rows, parts: Parts, recipe: Recipe) -> Questions:
+        """Take them; parameters as of `mmp.pipelines.champion.champions`, and positions by part."""
+        test = parts.get(PART)
+        found, findings = champions(active, config, rows, test, recipe)
+        return cls(found, Cuts.of(rows, test, recipe), tuple(findings))
+
+
 def judge(
     active: ActiveRun,
     bundle: Bundle,
     targets: Mapping[str, Target],
     outputs: Mapping[str, npt.NDArray[np.float64]],
-    champions: Mapping[str, Champion],
+    questions: Questions,
     recipe: Recipe,
 ) -> Judgement:
     """Judge a model by the test rows, and log what they say.
@@ -74,26 +106,27 @@ def judge(
         The model, with its metrics by split.
     targets, outputs : mapping of str to Target, ndarray
         Truth and output by part.
-    champions : mapping of str to Champion
-        What the models in use say of the test rows, by alias.
+    questions : Questions
+        What there is beside the metrics.
     recipe : Recipe
-        Names the seed.
+        Names the seed, and says whether to draw.
     """
     if PART not in outputs:
         return Judgement()
-    findings: list[Finding] = []
-    ours = Resampled.of(
-        targets[PART],
-        outputs[PART],
-        seed=recipe.evaluation.random_state,
-        threshold=bundle.threshold,
-        uncertainty=bundle.uncertainty,
-    )
+    findings = list(questions.findings)
+    target, output = targets[PART], outputs[PART]
+    rows = rows_of(target, output, threshold=bundle.threshold, uncertainty=bundle.uncertainty)
+    ours = Resampled.of(target, rows, seed=recipe.evaluation.random_state)
     found = intervals(ours, bundle.metrics[PART], findings=findings)
-    comparisons = _compare(ours, targets["train"], bundle, champions)
-    judgement = Judgement(found, comparisons, (*findings, *_findings(comparisons)))
+    comparisons = _compare(ours, targets["train"], bundle, questions.champions)
+    slices = BySlice.of(questions.cuts, ours, main_metrics(bundle.metrics[PART]))
+    findings += [*_findings(comparisons), *slices.findings]
+    judgement = Judgement(found, comparisons, tuple(findings))
     active.log_metrics(by_name(found))
-    _log(active, judgement, bundle)
+    with scratch(FOLDER) as folder:
+        _write(judgement, slices, bundle, folder)
+        slices.write(folder, with_plots=recipe.evaluation.plots)
+        active.add_folder(folder, FOLDER)
     return judgement
 
 
@@ -101,18 +134,15 @@ def _compare(
     ours: Resampled, training: Target, bundle: Bundle, champions: Mapping[str, Champion]
 ) -> tuple[Comparison, ...]:
     names, n_rows = main_metrics(bundle.metrics[PART]), len(ours.target)
-    nothing_learned = ours.of_another(trivial(training, n_rows), threshold=bundle.threshold)
-    with_champions = (
-        compare(
-            ours,
-            ours.of_another(champion.output, threshold=champion.threshold),
-            names,
-            other=champion.name,
-            remark=champion.remark,
-        )
+    nothing_learned = rows_of(ours.target, trivial(training, n_rows), threshold=bundle.threshold)
+    others = [(_TRIVIAL[bundle.task], nothing_learned, "")] + [
+        (champion.name, rows_of(ours.target, champion.output, threshold=champion.threshold), champion.remark)
         for champion in champions.values()
+    ]
+    return tuple(
+        compare(ours, ours.of_another(rows), names, other=name, remark=remark)
+        for name, rows, remark in others
     )
-    return (compare(ours, nothing_learned, names, other=_TRIVIAL[bundle.task]), *with_champions)
 
 
 def _findings(comparisons: Sequence[Comparison]) -> list[Finding]:
@@ -122,36 +152,23 @@ def _findings(comparisons: Sequence[Comparison]) -> list[Finding]:
     return [Finding("comparison", "warn", f"The model is {comparison.sentence}.") for comparison in told]
 
 
-def _log(active: ActiveRun, judgement: Judgement, bundle: Bundle) -> None:
-    with scratch(FOLDER) as folder:
-        comparisons = [comparison.as_dict() for comparison in judgement.comparisons]
-        files: dict[str, Any] = {
-            "comparison.json": comparisons,
-            "summary.json": _summary(judgement, bundle, comparisons),
-        }
-        for name, content in files.items():
-            text = json.dumps(content, indent=1, ensure_ascii=False)
-            (folder / name).write_text(f"{text}\n", encoding="utf-8")
-        active.add_folder(folder, FOLDER)
+def _write(judgement: Judgement, slices: BySlice, bundle: Bundle, folder: Path) -> None:
+    comparisons = [comparison.as_dict() for comparison in judgement.comparisons]
+    write_json(folder / "comparison.json", comparisons)
+    write_json(folder / "summary.json", _summary(judgement, slices, bundle))
 
 
-def _summary(
-    judgement: Judgement, bundle: Bundle, comparisons: Sequence[Mapping[str, Any]]
-) -> dict[str, Any]:
+def _summary(judgement: Judgement, slices: BySlice, bundle: Bundle) -> dict[str, Any]:
     """Return one page of what is known."""
-    none = (None, None)
     return {
         "recipe": bundle.recipe_name,
         "task": bundle.task,
         "model": bundle.class_path,
         "target": bundle.target.name,
-        "metrics": {
-            name: dict(
-                zip(("value", "low", "high"), (value, *judgement.intervals.get(name, none)), strict=True)
-            )
-            for name, value in bundle.metrics[PART].items()
-        },
-        "comparisons": [comparison["sentence"] for comparison in comparisons],
+        "rows": slices.found.n_rows,
+        "metrics": with_ends(bundle.metrics[PART], judgement.intervals),
+        "comparisons": [comparison.sentence for comparison in judgement.comparisons],
+        "worst_slices": slices.as_dict()["worst"],
         "other_metrics": {split: dict(values) for split, values in bundle.metrics.items() if split != PART},
         "findings": [finding.message for finding in judgement.findings],
     }

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mmp.data import checks, sources
+from mmp.data.names import require
 from mmp.data.table import take
 from mmp.data.template import Query
 from mmp.modeling.columns import from_table
 from mmp.modeling.target import encode
+from mmp.pipelines.decide import with_costs
 
 if TYPE_CHECKING:
     from mmp.data.table import ColumnSpec, Table
@@ -119,6 +121,7 @@ def labelled_rows(table: Table, recipe: Recipe, features: FeatureSet | None = No
     interface, task = recipe.data.data_interface, recipe.task_choice
     roles = checks.roles(table, recipe.data, keys=features.key_columns if features else ())
     target_name = str(roles.target)
+    require(recipe.evaluation.slices, table.arrow.column_names, table.source)
     rows, _ = checks.drop_null_target(table, target_name)
     checked = checks.check(rows, roles, task=task, levels=recipe.data.checks)
     spec = rows.spec(target_name)
@@ -132,7 +135,7 @@ def labelled_rows(table: Table, recipe: Recipe, features: FeatureSet | None = No
         table=rows,
         features=tuple(rows.spec(name) for name in roles.features if name not in checked.left_out),
         entities=tuple(rows.spec(name) for name in roles.entities),
-        target=target,
+        target=with_costs(target, recipe, target_name),
         target_spec=spec,
         findings=(*checked.findings, *assumed),
     )
@@ -145,7 +148,7 @@ def _columns(recipe: Recipe, features: FeatureSet | None) -> list[str] | None:
         return None
     others = (
         interface.target_column, *interface.entity_columns, interface.timestamp_column,
-        split.temporal_column, split.group_column, split.split_column,
+        split.temporal_column, split.group_column, split.split_column, *recipe.evaluation.slices,
         *((*features.key_columns, features.timestamp_column) if features else ()),
     )  # fmt: skip
     stored = features.names if features else ()
