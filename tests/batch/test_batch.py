@@ -64,14 +64,36 @@ def test_every_input_gives_the_same_bytes(project, tmp_path):
     for number, rows in enumerate((table.slice(0, 200), table.slice(200))):
         pq.write_table(rows, tmp_path / f"halves/{number}.parquet", row_group_size=37)
     pq.write_table(table, tmp_path / "one.parquet")
+    lines = [json.dumps(row, default=str) for row in table.to_pylist()]
+    (tmp_path / "table.jsonl").write_text("\n".join(lines), encoding="utf-8")
     (tmp_path / "table.csv.gz").write_bytes(gzip.compress((project / "table.csv").read_bytes()))
-    sources = ["table.csv", *(str(tmp_path / name) for name in ("table.csv.gz", "one.parquet", "halves"))]
+    sources = [
+        "table.csv",
+        *(str(tmp_path / name) for name in ("table.csv.gz", "table.jsonl", "one.parquet", "halves")),
+    ]
     written = set()
     for number, source in enumerate([*sources, str(tmp_path / "halves/*.parquet")]):
         output = tmp_path / f"{number}.parquet"
         score(data=source, output=str(output), part_rows=90)
         written.add(output.read_bytes())
     assert len(written) == 1
+
+
+def test_the_objects_of_a_list_and_of_lines_get_the_same(project, tmp_path):
+    rows = read("table.csv").arrow.to_pylist()
+    for number, row in enumerate(rows):
+        row["age (years)"] = (
+            None if row["age (years)"] is None else [row["age (years)"], str(row["age (years)"])][number % 2]
+        )
+    listed = json.dumps(rows, default=str)
+    lines = [
+        json.dumps({name: value for name, value in row.items() if value is not None}, default=str)
+        for row in rows
+    ]
+    (tmp_path / "t.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    score(data=str(tmp_path / "t.jsonl"), output=str(tmp_path / "o.jsonl"), part_rows=70)
+    ours = [json.loads(line) for line in (tmp_path / "o.jsonl").read_text().splitlines()]
+    assert ours == predicted(listed) == predicted(tmp_path / "t.jsonl")
 
 
 @pytest.mark.parametrize("part_rows", [1, 7, 499, 500, 501])

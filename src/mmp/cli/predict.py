@@ -17,7 +17,7 @@ def main(
         typer.Option(
             "-i",
             "--input",
-            help="A JSON object or list of objects, a .json, .csv, .parquet or .sql file, or - for stdin.",
+            help="A JSON object or list of them, a .json, .jsonl, .csv, .parquet or .sql file; - for stdin.",
         ),
     ],
     params: options.Params = None,

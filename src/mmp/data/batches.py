@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from mmp.data import delimited, files, parquet
+from mmp.data import delimited, files, json_lines, parquet
 from mmp.data.names import same_columns
 from mmp.errors import SourceError
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mmp.data.table import ColumnSpec
 
 _END_BYTES = 1 << 16
+_READERS = {"csv": delimited, "jsonl": json_lines}
 
 
 class Mark(NamedTuple):
@@ -132,8 +133,8 @@ class ParquetBatches:
 
 
 @dataclass(frozen=True)
-class CsvBatches:
-    """CSV files, zipped or not, one after the other."""
+class TextBatches:
+    """CSV files or JSON lines, zipped or not, one after the other."""
 
     source: str
     files: Sequence[StoredFile]
@@ -153,7 +154,7 @@ class CsvBatches:
         row, start = mark.row, mark.offset
         for number, file in enumerate(self.files[mark.file :], mark.file):
             at = Mark(row, number, 0)
-            for offset, table in delimited.tables(file, specs, self.keys, start):
+            for offset, table in _READERS[file.kind].tables(file, specs, self.keys, start):
                 if file.is_plain:
                     at = Mark(row, number, offset)
                 if first < row + table.num_rows:
@@ -192,7 +193,7 @@ def open_files(
     inputs : sequence of ColumnSpec
         The columns that a model reads.
     keys : sequence of ColumnSpec
-        Columns whose values are passed on as they are. In a CSV file they are text, or integers
+        Columns whose values are passed on as they are. In a file of text they are text, or integers
         where `ColumnSpec` says so.
     storage_options : Mapping, optional
         Credentials and the like for a bucket.
@@ -203,19 +204,25 @@ def open_files(
         There is no such file, it cannot be read, files of one source have other columns, or a key
         is not of one type in all of them.
     """
-    found, is_parquet = files.find(source, storage_options=storage_options)
-    if is_parquet:
+    found = files.find(source, storage_options=storage_options)
+    if found[0].kind == "parquet":
         schemas = [(file, parquet.schema(file)) for file in found]
         same_columns([(file, schema.names) for file, schema in schemas])
         _refuse_other_types(schemas, keys)
         encoded = frozenset({spec.name for spec in inputs} - {spec.name for spec in keys})
         n_rows = sum(parquet.n_rows(file) for file in found)
         return ParquetBatches(source, found, schemas[0][1], encoded, n_rows)
-    names = same_columns([(file, delimited.names(file)) for file in found])
+    names = _names(found)
     specs = {spec.name: spec for spec in (*inputs, *keys)}
     integers = {spec.name for spec in keys if spec.kind == "integer"}
     schema = pa.schema([(name, pa.int64() if name in integers else pa.string()) for name in names])
-    return CsvBatches(source, found, schema, specs, frozenset(spec.name for spec in keys))
+    return TextBatches(source, found, schema, specs, frozenset(spec.name for spec in keys))
+
+
+def _names(found: Sequence[StoredFile]) -> tuple[str, ...]:
+    if found[0].kind == "jsonl":  # what a line does not say is missing in it
+        return tuple(dict.fromkeys(name for file in found for name in json_lines.names(file)))
+    return same_columns([(file, delimited.names(file)) for file in found])
 
 
 def blocks(

@@ -84,12 +84,17 @@ def plain(numbers: npt.NDArray[Any]) -> pa.Array:
     return wrap(numbers, _PLAIN[numbers.dtype.kind])
 
 
-def strings(texts: Sequence[str]) -> pa.StringArray:
-    """Return a string array of Python texts."""
-    encoded = [text.encode() for text in texts]
+def strings(texts: Sequence[str | None]) -> pa.StringArray:
+    """Return a string array of Python texts, null for None."""
+    encoded = [b"" if text is None else text.encode() for text in texts]
     offsets = np.zeros(len(encoded) + 1, np.int32)
     np.cumsum([len(text) for text in encoded], out=offsets[1:])
-    return pa.StringArray.from_buffers(len(encoded), pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded)))
+    mask = None
+    if None in texts:
+        present = np.fromiter((text is not None for text in texts), np.bool_, len(texts))
+        mask = pa.py_buffer(np.packbits(present, bitorder="little"))
+    buffers = pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))
+    return pa.StringArray.from_buffers(len(encoded), *buffers, null_bitmap=mask)
 
 
 def no_rows(schema: pa.Schema) -> pa.Table:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import codecs
 import csv
-import gzip
 import io
-import zlib
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from mmp.data.buffers import TEXT, one_chunk, strings, valid, values
+from mmp.data.encoded import HEAD_BYTES, head, not_utf8, opened, unreadable
+from mmp.data.encoded import lines as lines_of
 from mmp.data.names import refuse_bad_names, require, same_columns
 from mmp.data.pieces import MOST_ROW_BYTES, PIECE_BYTES, end_of_csv_rows, pieces
 from mmp.data.table import Table, TypedColumn
@@ -34,10 +33,8 @@ if TYPE_CHECKING:
     from mmp.data.table import ColumnSpec
 
 _DELIMITERS = (",", ";", "\t", "|")
-_HEAD_BYTES = 1 << 20
 _HEAD_ROWS = 20
 _END = "the end"
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _CHECK_QUOTES = "Check the quotes on that line; a value with a delimiter in it needs them."
 
 
@@ -134,7 +131,7 @@ def tables(
     dialect = _dialect(file)
     if not dialect.has_rows:
         return
-    with _open(file) as content:
+    with opened(file) as content:
         if start:
             content.seek(start)
         end_of_rows = partial(end_of_csv_rows, delimiter=dialect.delimiter)
@@ -262,9 +259,9 @@ def _text_column(name: str, words: pa.ChunkedArray) -> TypedColumn:
 
 
 def _dialect(file: StoredFile) -> _Dialect:
-    head, is_whole = _head(file)
-    marks = [mark for mark in _DELIMITERS if mark in head] or _DELIMITERS[:1]
-    first_rows = {mark: list(islice(_rows(file, io.StringIO(head, ""), mark), _HEAD_ROWS)) for mark in marks}
+    first, is_whole = head(file)
+    marks = [mark for mark in _DELIMITERS if mark in first] or _DELIMITERS[:1]
+    first_rows = {mark: list(islice(_rows(file, io.StringIO(first, ""), mark), _HEAD_ROWS)) for mark in marks}
     delimiter, rows = max(first_rows.items(), key=lambda of: _fitness(of[1]))
     if not rows:
         raise SourceError(f"{file} is empty.", hint="A CSV file starts with a line of column names.")
@@ -277,42 +274,6 @@ def _fitness(rows: Sequence[tuple[int, list[str]]]) -> tuple[bool, int]:
     """Rank a delimiter: it splits all first rows alike, and into many columns."""
     widths = [len(row) for _, row in rows] or [0]
     return len(set(widths)) == 1 and widths[0] > 1, widths[0]
-
-
-def _head(file: StoredFile) -> tuple[str, bool]:
-    """Return the first lines of a file, and whether they are all of it."""
-    with _open(file) as content:
-        head = content.read(_HEAD_BYTES)
-        is_whole = not content.read(1)
-    if head.startswith(_UTF_16):
-        raise SourceError(f"{file} is UTF-16, not UTF-8.", hint=_recode(file, "UTF-16"))
-    if not is_whole:
-        head = head[: head.rfind(b"\n") + 1] or head
-    try:
-        return head.decode("utf-8-sig"), is_whole
-    except UnicodeDecodeError as error:
-        raise _not_utf8(file) from error
-
-
-@contextmanager
-def _open(file: StoredFile) -> Iterator[BinaryIO]:
-    try:
-        with file.open() as stored:
-            is_zipped = file.suffix == ".csv.gz"
-            yield cast("BinaryIO", gzip.GzipFile(fileobj=stored)) if is_zipped else stored
-    except (OSError, EOFError, zlib.error) as error:
-        raise _unreadable(file, error) from error
-
-
-@contextmanager
-def _text(file: StoredFile) -> Iterator[io.TextIOWrapper]:
-    with _open(file) as content:
-        yield io.TextIOWrapper(content, "utf-8-sig", errors="replace", newline="")
-
-
-def _unreadable(file: StoredFile, error: Exception) -> SourceError:
-    hint = "Is the file complete? Compare it with where it came from."
-    return SourceError(f"{file} cannot be read: {error}.", hint=hint)
 
 
 def _rows(file: StoredFile, lines: Iterable[str], delimiter: str) -> Iterator[tuple[int, list[str]]]:
@@ -332,13 +293,13 @@ def _rows(file: StoredFile, lines: Iterable[str], delimiter: str) -> Iterator[tu
 
 def _refuse_open_quote(file: StoredFile, dialect: _Dialect) -> None:
     """Refuse a file whose last value is quoted and never ends, which Arrow would read as one value."""
-    with _open(file) as content:
-        blocks = iter(lambda: content.read(_HEAD_BYTES), b"")
+    with opened(file) as content:
+        blocks = iter(lambda: content.read(HEAD_BYTES), b"")
         # looking for one is ten times faster than counting none
         n_quotes = sum(block.count(b'"') for block in blocks if b'"' in block)
     if n_quotes % 2 == 0:
         return
-    with _text(file) as lines:
+    with lines_of(file) as lines:
         last, row = max(_rows(file, chain(lines, [_END]), dialect.delimiter))
     if row != [_END]:
         raise SourceError(f"{file} has a quote on line {last} that is not closed.", hint=_CHECK_QUOTES)
@@ -356,7 +317,7 @@ def _words(file: StoredFile, dialect: _Dialect, columns: Sequence[str]) -> pa.Ta
     except pa.ArrowInvalid as error:
         raise _what_is_wrong(file, dialect, error) from error
     except OSError as error:
-        raise _unreadable(file, error) from error
+        raise unreadable(file, error) from error
 
 
 def _parsed(
@@ -404,9 +365,9 @@ def _skip_blank(row: pacsv.InvalidRow) -> str:
 def _what_is_wrong(file: StoredFile, dialect: _Dialect, error: pa.ArrowInvalid) -> SourceError:
     """Return the error that names the line, which Arrow's own does not."""
     if "UTF8" in str(error):
-        return _not_utf8(file)
+        return not_utf8(file)
     expected = len(dialect.names)
-    with _text(file) as lines:
+    with lines_of(file) as lines:
         for line, row in _rows(file, lines, dialect.delimiter):
             if len(row) != expected:
                 return SourceError(
@@ -414,23 +375,3 @@ def _what_is_wrong(file: StoredFile, dialect: _Dialect, error: pa.ArrowInvalid) 
                     hint=_CHECK_QUOTES,
                 )
     return SourceError(f"{file} cannot be read as CSV: {error}.")
-
-
-def _not_utf8(file: StoredFile) -> SourceError:
-    offset = 0
-    with _open(file) as content:
-        for number, line in enumerate(content, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError as error:
-                at = offset + error.start
-                return SourceError(
-                    f"{file} is not UTF-8: byte {line[error.start]:#04x} at offset {at}, on line {number}.",
-                    hint=_recode(file, "WINDOWS-1252"),
-                )
-            offset += len(line)
-    return SourceError(f"{file} is not UTF-8.", hint=_recode(file, "WINDOWS-1252"))
-
-
-def _recode(file: StoredFile, encoding: str) -> str:
-    return f"Save it as UTF-8, such as by: iconv -f {encoding} -t UTF-8 {file.name} > utf8.csv"

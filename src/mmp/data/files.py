@@ -1,4 +1,4 @@
-"""Tables from files: one CSV or Parquet file, a directory of them, or a glob; here or in a bucket."""
+"""Tables from files of CSV, Parquet or JSON lines: one, a directory or a glob; here or in a bucket."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import glob
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mmp.data import buckets, delimited, parquet
-from mmp.data.stored import LISTED, StoredFile, readable
+from mmp.data import buckets, delimited, json_lines, parquet
+from mmp.data.stored import KINDS, LISTED, StoredFile, readable
 from mmp.data.table import Table, select, take
 from mmp.errors import SourceError
 from mmp.lookup import capitalized, did_you_mean
@@ -32,8 +32,9 @@ def read(
     Parameters
     ----------
     source : str
-        A ``.csv``, ``.csv.gz`` or ``.parquet`` file, a directory of such files, or a glob. Files of
-        one source are read in the order of their names and have the same columns. A relative
+        A ``.csv``, ``.csv.gz``, ``.parquet``, ``.jsonl`` or ``.jsonl.gz`` file, a directory of such files,
+        or a glob. Files of one source are read in the order of their names and have the same columns, but
+        for lines of JSON, where what is not there is missing. A relative
         source must not leave `base_path` through ``..`` or a symlink. ``s3://…`` and ``gs://…`` are
         the same in a bucket.
     base_path : str
@@ -66,30 +67,31 @@ def read(
     >>> [(spec.name, spec.kind) for spec in table.specs]
     [('zip', 'text'), ('n', 'integer')]
     """
-    found, is_parquet = find(source, base_path=base_path, storage_options=storage_options)
-    if is_parquet:
+    found = find(source, base_path=base_path, storage_options=storage_options)
+    if found[0].kind == "parquet":
         return parquet.read(found, columns, source)
+    if found[0].kind == "jsonl":
+        return json_lines.read(found, columns, source, texts)
     return delimited.read(found, columns, source, texts)
 
 
 def find(
     source: str, *, base_path: str = ".", storage_options: Mapping[str, Any] | None = None
-) -> tuple[list[StoredFile], bool]:
-    """Return the files of a source in order, and whether they are Parquet; parameters are those of `read`.
+) -> list[StoredFile]:
+    """Return the files of a source in order, at least one; parameters are those of `read`.
 
     Raises
     ------
     SourceError
-        Where there is no such file, or there are files of both kinds.
+        Where there is no such file, or there are files of several kinds.
     """
     is_stored = source.startswith(BUCKETS)
     found = buckets.find(source, storage_options or {}) if is_stored else _found(source, Path(base_path))
-    kinds = {file.suffix == ".parquet" for file in found}
+    kinds = {file.kind for file in found}
     if len(kinds) > 1:
-        raise SourceError(
-            f"{source} holds CSV and Parquet files.", hint=f"Name one kind by a glob: {source}/*.csv"
-        )
-    return found, kinds == {True}
+        listed = " and ".join(name for kind, name in KINDS.items() if kind in kinds)
+        raise SourceError(f"{source} holds {listed} files.", hint=f"Name one kind by a glob: {source}/*.csv")
+    return found
 
 
 def _found(source: str, base: Path) -> list[StoredFile]:

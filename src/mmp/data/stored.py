@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pyarrow.fs import FileSystem
 
-SUFFIXES = (".csv", ".csv.gz", ".parquet")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".jsonl", ".jsonl.gz")
+KINDS = {"csv": "CSV", "parquet": "Parquet", "jsonl": "JSON lines"}
 LISTED = ", ".join(SUFFIXES)
 _BUFFER_BYTES = 1 << 20
 
@@ -56,6 +57,11 @@ class StoredFile:
         return next((suffix for suffix in SUFFIXES if self.name.lower().endswith(suffix)), None)
 
     @property
+    def kind(self) -> str:
+        """The one of `KINDS` that it is by its suffix."""
+        return (self.suffix or "").removesuffix(".gz").removeprefix(".")
+
+    @property
     def is_plain(self) -> bool:
         """Whether a byte of it can be gone to: it is not compressed."""
         return not self.name.lower().endswith(".gz")
@@ -87,6 +93,13 @@ class StoredFile:
 
 
 def readable(files: Iterable[StoredFile]) -> list[StoredFile]:
-    """Return the files to read, by name; what starts with ``.`` or ``_`` marks and logs, and is none."""
-    found = (file for file in files if file.suffix and file.name[0] not in "._")
+    """Return the files to read, by name; what starts with ``.`` or ``_`` marks and logs, and is none.
+
+    The rows that a batch left out stand beside its output, and are none either.
+    """
+    found = (
+        file
+        for file in files
+        if file.suffix and file.name[0] not in "._" and not file.name.endswith(".rejected.jsonl")
+    )
     return sorted(found, key=lambda file: (file.name, file.path))

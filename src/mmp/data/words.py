@@ -86,6 +86,25 @@ def typed(name: str, words: pa.ChunkedArray) -> TypedColumn:
     return _by_distinct_words(name, one_chunk(words.dictionary_encode()))
 
 
+def times(column: TypedColumn) -> TypedColumn | None:
+    """Return a column of text as the times that all of its words are, None where they are not.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> day = TypedColumn.of("day", pa.array(["2026-01-02", None]).dictionary_encode())
+    >>> times(day).spec.kind
+    'timestamp'
+    """
+    name = column.spec.name
+    reading = _instants(name, _Lexicon.of(column.array)) if len(column.array.dictionary) else None
+    if reading is None:
+        return None
+    array = reading.meaning.take(column.array.indices)
+    findings = (*column.findings, *reading.findings)
+    return TypedColumn.of(name, array, findings, time_format=reading.time_format)
+
+
 def digits(words: pa.StringArray) -> int | None:
     """Return how many digits every word has: 0 where zeros lead and widths differ, None without digits.
 

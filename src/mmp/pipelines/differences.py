@@ -89,7 +89,7 @@ def _never(kind: Kind, type_: pa.DataType) -> bool:
     """Tell whether no value of a type can be read as one of a kind."""
     if pa.types.is_dictionary(type_):
         type_ = type_.value_type
-    if is_text(type_) or pa.types.is_null(type_):
+    if is_text(type_) or pa.types.is_null(type_) or pa.types.is_union(type_):
         return False
     is_time = pa.types.is_timestamp(type_) or pa.types.is_date(type_)
     is_number = pa.types.is_integer(type_) or pa.types.is_floating(type_) or pa.types.is_decimal(type_)

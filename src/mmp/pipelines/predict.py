@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmp.data.stored import SUFFIXES
 from mmp.errors import DataError, SettingsError
 from mmp.pipelines.model import load_model
 from mmp.settings import json_text
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     from mmp.errors import Finding
     from mmp.settings.config import Config
 
-_TABLES = (".csv", ".csv.gz", ".parquet", *QUERIES)
-_HINT = """Pass an object like '{"age": 31}', a list of them, or a .json, .csv, .parquet or .sql file."""
+_TABLES = (*SUFFIXES, *QUERIES)
+_HINT = (
+    """Pass an object like '{"age": 31}', a list of them, or a .json, .jsonl, .csv, .parquet or .sql file."""
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +62,7 @@ def predict(ref: str, config: Config, rows: str, parameters: Mapping[str, Any] |
     config : Config
         Where runs are.
     rows : str
-        A JSON object, a list of objects, a ``.json``, ``.csv``, ``.csv.gz``, ``.parquet`` or ``.sql``
+        A JSON object, a list of objects, a ``.json``, ``.jsonl``, ``.csv``, ``.parquet`` or ``.sql``
         file, a directory of tables, or a URI as a recipe's source has it.
     parameters : Mapping, optional
         Values for the variables of a query.

@@ -6,6 +6,7 @@ from mmp.catalog.metrics import METRICS
 from mmp.catalog.models import MODELS
 from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
+from mmp.data.stored import LISTED
 
 Rows = tuple[list[str], list[list[str]]]
 
@@ -41,7 +42,7 @@ def _preprocessors() -> Rows:
 
 def _adapters() -> Rows:
     return ["adapter_type", "reads"], [
-        ["local_files", "files below base_path: .csv, .csv.gz, .parquet, a directory or a glob of either"],
+        ["local_files", f"files below base_path: {LISTED}, a directory or a glob of one kind"],
         ["storage", "the same"],
         ["sql", "queries (.sql, .sql.j2) to the database of connection_uri: PostgreSQL, SQLite, DuckDB"],
         ["postgresql", "the same"],

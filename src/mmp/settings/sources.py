@@ -61,7 +61,7 @@ def source_path(uri: str, base_path: str = ".") -> str:
     if "://" in uri:
         raise SettingsError(
             f"A {urlsplit(uri).scheme} source cannot be read in this version yet.",
-            hint="Name a .csv, .csv.gz, .parquet or .sql file, a directory or a glob of files.",
+            hint="Name a .csv, .csv.gz, .parquet, .jsonl or .sql file, a directory or a glob of files.",
         )
     if is_query(uri):
         base_path = "."
