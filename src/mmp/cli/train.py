@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from mmp.catalog.metrics import parse
-from mmp.catalog.tasks import TASKS
 from mmp.cli import options
 from mmp.cli.screen import Screen, between, columns, number, program
 from mmp.cli.watch import watcher
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from mmp.pipelines.train import TrainResult
 
 _LONGEST_EXAMPLE = 300
+_UNCALIBRATED = "uncalibrated"
 
 
 def main(
@@ -56,8 +56,9 @@ def main(
 
 
 def _is_main(name: str, task: str) -> bool:
-    """Tell whether a metric is one of the task's, or of what the model promises beside."""
-    return name in TASKS[task].metrics or parse(name, task).needs == "promises"
+    """Tell whether a metric is more than the value of one class or an average, or is of a promise."""
+    metric = parse(name, task)
+    return not metric.variant or metric.needs == "promises"
 
 
 def _text(result: TrainResult, *, everything: bool) -> str:
@@ -68,6 +69,9 @@ def _text(result: TrainResult, *, everything: bool) -> str:
     if result.intervals:
         rows = [[*row, between(result.intervals.get(row[0]))] for row in rows]
         splits.append("test 95 %")
+    if _UNCALIBRATED in result.metrics:
+        rows = [[*row, number(result.metrics[_UNCALIBRATED].get(row[0]))] for row in rows]
+        splits.append(_UNCALIBRATED)
     if "cv" in result.metrics:
         rows = [[*row, _over_folds(row[0], result.metrics["cv"])] for row in rows]
         splits.append("folds")

@@ -17,6 +17,7 @@ from mmp.modeling.answer import answer
 from mmp.modeling.conformal import PredictionSets
 from mmp.modeling.decision import ARGMAX_THRESHOLD, class_names, decide
 from mmp.modeling.engines.calibrated import CalibratedModel
+from mmp.modeling.engines.interval import IntervalModel
 from mmp.modeling.ops import SKOPS
 from mmp.modeling.pipeline import FittedPipeline
 from mmp.modeling.predictions import Predictions
@@ -69,6 +70,8 @@ class Bundle:
         Position of the positive class, for two classes.
     threshold : float
         Probability of the positive class that decides for it.
+    decision : mapping
+        How that was chosen, plain JSON; empty where the recipe wrote it.
     sets : PredictionSets or None
         Which classes a row may be of, for a classification that was asked how sure it is.
     baseline : mapping
@@ -96,6 +99,7 @@ class Bundle:
     classes: tuple[Label, ...] = ()
     positive: int | None = None
     threshold: float = ARGMAX_THRESHOLD
+    decision: Mapping[str, Any] = field(default_factory=dict)
     sets: PredictionSets | None = None
     baseline: Mapping[str, Any] = field(default_factory=dict)
     features: FeatureSet | None = None
@@ -156,6 +160,13 @@ class Bundle:
     def has_bounds(self) -> bool:
         """Whether a number comes with the bounds that it is promised to lie between."""
         return not self.classes and set(conformal.BOUNDS) <= set(self.model.columns)
+
+    @property
+    def coverage(self) -> float | None:
+        """The share of rows whose truth is between the bounds or in the set, as promised; None without."""
+        if self.sets:
+            return self.sets.coverage
+        return self.model.coverage if isinstance(self.model, IntervalModel) else None
 
     @property
     def uncertainty(self) -> Uncertainty:
@@ -232,6 +243,7 @@ class Bundle:
             "classes": list(self.classes),
             "positive": self.positive,
             "threshold": self.threshold,
+            "decision": _displayed(self.decision),
             "sets": asdict(self.sets) if self.sets else None,
             "features": None if self.features is None else self.features.to_json(),
             "parameters": _displayed(self.parameters),
@@ -298,6 +310,7 @@ class Bundle:
             classes=tuple(content["classes"]),
             positive=content["positive"],
             threshold=content["threshold"],
+            decision=content.get("decision", {}),
             sets=PredictionSets(**content["sets"]) if content.get("sets") else None,
             baseline=baseline,
             features=_features(content.get("features")),

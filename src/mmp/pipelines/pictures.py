@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -82,6 +82,8 @@ def show(
     output: npt.NDArray[np.float64],
     recipe: Recipe,
     note: Note,
+    *,
+    before: npt.NDArray[np.float64] | None = None,
 ) -> list[Finding]:
     """Explain the model and draw it, as the recipe says, into the run's ``explain`` and ``plots``.
 
@@ -99,6 +101,8 @@ def show(
         Says what is wanted.
     note : callable
         Is told what was made.
+    before : ndarray or None
+        What it said of the same rows before its calibration.
 
     Returns
     -------
@@ -112,7 +116,8 @@ def show(
         if explanation is not None:
             note(f"SHAP values of {len(explanation.rows):,} {sample.part} rows")
         if wanted.plots and _can_draw(findings):
-            note(f"{_draw(bundle, sample, output, explanation, folder)} plots")
+            pictures = _pictures(bundle, sample, output, before, explanation)
+            note(f"{_draw(pictures, folder)} plots")
         if not (wanted.explain.enabled or wanted.plots):
             note("left out")
         for made in sorted(folder.iterdir()):
@@ -142,18 +147,12 @@ def _can_draw(findings: list[Finding]) -> bool:
     return False
 
 
-def _draw(
-    bundle: Bundle,
-    sample: Sample,
-    output: npt.NDArray[np.float64],
-    explanation: Explanation | None,
-    folder: Path,
-) -> int:
+def _draw(pictures: Named, folder: Path) -> int:
     from mmp.evaluation.plots import canvas
 
     plots = folder / "plots"
     plots.mkdir()
-    for name, figure in _pictures(bundle, sample, output, explanation):
+    for name, figure in pictures:
         canvas.save(figure, plots / f"{name}.png")
     return len(list(plots.iterdir()))
 
@@ -162,12 +161,13 @@ def _pictures(
     bundle: Bundle,
     sample: Sample,
     output: npt.NDArray[np.float64],
+    before: npt.NDArray[np.float64] | None,
     explanation: Explanation | None,
 ) -> Named:
     from mmp.evaluation.importance import importance
     from mmp.evaluation.plots import features
 
-    yield from _judged(bundle, sample, output)
+    yield from _judged(bundle, sample, output, before)
     losses = importance(bundle, sample.columns, sample.target, seed=0)
     if losses:
         metric = TASKS[bundle.task].primary_metric
@@ -177,18 +177,21 @@ def _pictures(
         yield from features.pictures(explanation, take(sample.columns, first), target=bundle.target.name)
 
 
-def _judged(bundle: Bundle, sample: Sample, output: npt.NDArray[np.float64]) -> Named:
-    from mmp.evaluation.metrics import Decisions, Errors
+def _judged(
+    bundle: Bundle,
+    sample: Sample,
+    output: npt.NDArray[np.float64],
+    before: npt.NDArray[np.float64] | None,
+) -> Named:
+    from mmp.evaluation.evaluate import rows_of
+    from mmp.evaluation.metrics import Decisions
     from mmp.evaluation.plots import classes, numbers
-    from mmp.modeling.decision import decide
-    from mmp.modeling.decision import numbers as predicted
+    from mmp.evaluation.plots.reliability import reliability
 
-    if bundle.classes:
-        decided = decide(output, threshold=bundle.threshold, positive=bundle.positive)
-        rows = Decisions(sample.whole.values, decided, output)
-        return classes.pictures(
-            classes.Judged(rows, bundle.classes, bundle.positive, sample.part, bundle.threshold)
-        )
-    return numbers.pictures(
-        numbers.Measured(Errors(sample.whole.values, predicted(output)), bundle.target.name, sample.part)
-    )
+    rows = rows_of(sample.whole, output, threshold=bundle.threshold)
+    if not isinstance(rows, Decisions):
+        yield from numbers.pictures(numbers.Measured(rows, bundle.target.name, sample.part))
+        return
+    judged = classes.Judged(rows, bundle.classes, bundle.positive, sample.part, bundle.threshold)
+    yield from classes.pictures(judged)
+    yield "reliability", reliability(judged, None if before is None else replace(rows, probabilities=before))

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from mmp.settings.base import Section
     from mmp.settings.data import Split
     from mmp.settings.document import Path_
+    from mmp.settings.evaluation import ThresholdSearch
     from mmp.settings.model import Tunable
     from mmp.settings.steps import Step
 
@@ -448,8 +449,23 @@ def _threshold(recipe: Recipe) -> _Issues:
     if division.strategy not in {"predefined", "cross_validation"} and not division.validation:
         message = "validation rows choose it, and their share is 0; write `validation: 0.15` under data.split"
         yield _Issue("threshold", "error", key, message)
-    if searched.optimise is not None:
+    if wrong := _wrong_aim(searched):
+        yield _Issue("threshold", "error", key, wrong)
+    elif searched.optimise is not None:
         yield from _metric_issues(f"{key}.optimise", searched.optimise, recipe, of_decisions=True)
+
+
+def _wrong_aim(searched: ThresholdSearch) -> str:
+    """Say what keeps a search for a threshold from having one aim, or return nothing."""
+    if (searched.optimise is None) == (searched.top_k is None):
+        return "exactly one of optimise and top_k is needed"
+    if searched.top_k is not None and searched.top_k > 1 and not searched.top_k.is_integer():
+        return f"top_k is a number of rows or a share below 1, not {searched.top_k:g}"
+    if (searched.optimise == "cost") != (searched.costs is not None):
+        return "cost has costs, and nothing else has; write `{optimise: cost, costs: {fp: 1, fn: 10}}`"
+    if searched.costs is not None and not (searched.costs.fp or searched.costs.fn):
+        return "one of the costs must be above 0"
+    return ""
 
 
 def _promises(recipe: Recipe) -> _Issues:

@@ -9,6 +9,11 @@ from pydantic import Field
 
 from mmp.settings.base import Count, Float, Int, Section, Share, Text, section
 
+AUTO = "mcc"
+"""What a threshold of auto is the best by: it is the same whichever class is called positive, and 0 where all
+rows are decided alike, which f1 may find best; rare positives do not come with as many false ones, as by
+balanced_accuracy."""
+
 
 class Costs(Section):
     """What a wrong decision costs."""
@@ -21,13 +26,16 @@ class Costs(Section):
 
 
 class ThresholdSearch(Section):
-    """A threshold chosen on the validation split."""
+    """A threshold chosen on the validation split: the best by a metric, or by how many rows it gives."""
 
-    optimise: Text
-    """Metric to improve, or cost."""
+    optimise: Text | None = None
+    """Metric of decisions to improve, such as f1, or cost."""
 
     costs: Costs | None = None
     """What wrong decisions cost, for cost."""
+
+    top_k: Annotated[Float, Field(gt=0)] | None = None
+    """Most of the validation rows to decide for, instead of a metric: a number, or below 1 a share."""
 
 
 class Explain(Section):
@@ -76,7 +84,7 @@ class Evaluation(Section):
     """The one seed: split, folds, model, sampling."""
 
     threshold: Literal["auto"] | Share | ThresholdSearch = 0.5
-    """Probability from which the positive class is predicted."""
+    """Probability from which the positive class is predicted; auto is the best by mcc."""
 
     explain: Explain = section()
     """Which features predictions come from."""
@@ -95,6 +103,13 @@ class Evaluation(Section):
 
     optimization_metric: str | None = None
     """Kept for old recipes: it stands under model.hyperparameters now."""
+
+    @property
+    def searched(self) -> ThresholdSearch | None:
+        """How the threshold is chosen; None where it is written."""
+        if self.threshold == "auto":
+            return ThresholdSearch(optimise=AUTO)
+        return self.threshold if isinstance(self.threshold, ThresholdSearch) else None
 
 
 class DataDrift(Section):
