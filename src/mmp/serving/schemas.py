@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from mmp.modeling import ops
+from mmp.modeling import conformal, ops
 from mmp.modeling.values import written
 
 if TYPE_CHECKING:
@@ -87,9 +87,27 @@ def answer_schema(served: Served) -> Schema:
             "required": names,
         }
         required.append("probabilities")
+    beside = _beside(bundle)
+    properties |= beside
     if bundle.features is not None:
         properties["degraded"] = {"type": "boolean", "description": "The feature store did not answer."}
-    return {"type": "object", "properties": properties, "required": required}
+    return {"type": "object", "properties": properties, "required": [*required, *beside]}
+
+
+def _beside(bundle: Bundle) -> Schema:
+    """Return what stands in an answer for how sure it is."""
+    if bundle.sets:
+        promise = f"Holds the class of {bundle.sets.coverage:.4g} of rows, and the predicted one always."
+        labels = {"type": "array", "items": {"enum": list(bundle.classes)}, "minItems": 1}
+        return {conformal.COLUMN: {**labels, "uniqueItems": True, "description": promise}}
+    if bundle.classes:
+        return {}
+    names = bundle.model.columns
+    beside: Schema = {name: {"type": "number"} for name in names if name not in conformal.BOUNDS}
+    if bundle.has_bounds:
+        bounds = _object(**{name: {"type": "number"} for name in conformal.BOUNDS})
+        beside["interval"] = {**bounds, "description": f"Holds the truth of {bundle.coverage:.4g} of rows."}
+    return beside
 
 
 def schemas(served: Served) -> Schema:

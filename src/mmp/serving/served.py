@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +17,7 @@ from mmp.serving.answers import Refusal
 from mmp.serving.rows import Form
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from mmp.modeling.bundle import Bundle
     from mmp.modeling.engines.base import Output
@@ -27,6 +29,24 @@ _TAKEN: Final = (
     "prediction", "probability", "probabilities", "prediction_set", "interval", "model_uri", "request_id",
     "degraded",
 )  # fmt: skip
+
+
+class Pace:
+    """How long the rows of tables take, as the last one showed."""
+
+    def __init__(self) -> None:
+        self._row_s = math.inf
+
+    def of(self, n_rows: int) -> float:
+        """Return the seconds to expect of a table."""
+        return n_rows * self._row_s
+
+    @contextmanager
+    def measured(self, n_rows: int) -> Iterator[None]:
+        """Take note of how long a block took that predicted so many rows, on this thread."""
+        started = time.thread_time()
+        yield
+        self._row_s = (time.thread_time() - started) / n_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +65,8 @@ class Served:
         Whether requests may have columns that the model does not know.
     lookup : Lookup or None
         Reads its features, where it takes some from the store.
+    pace : Pace
+        How long its tables take.
     """
 
     bundle: Bundle
@@ -54,6 +76,7 @@ class Served:
     facts: Mapping[str, Any] = field(default_factory=dict)
     allow_extra: bool = False
     lookup: Lookup | None = None
+    pace: Pace = field(default_factory=Pace)
 
     def __post_init__(self) -> None:
         if taken := {spec.name for spec in self.bundle.entities}.intersection(_TAKEN):
@@ -149,6 +172,7 @@ class Served:
             "target": bundle.target.name,
             "classes": list(bundle.classes),
             "threshold": bundle.threshold if bundle.positive is not None else None,
+            "coverage": bundle.coverage,
             "metrics": dict(bundle.metrics),
             "hyperparameters": dict(bundle.parameters),
             "stored_features": [spec.name for spec in bundle.stored],

@@ -13,7 +13,7 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from mmp.data.arrow import is_text
-from mmp.data.buffers import no_rows
+from mmp.data.buffers import no_rows, strings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -84,15 +84,17 @@ def _parquet_writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
 
 
 def _write_csv(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
-    with _csv_writer(path, schema, has_header=True) as writer:
-        for table in tables:
-            writer.write_table(table)
+    _write_csv_tables(path, tables, schema, has_header=True)
 
 
 def _write_csv_rows(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:
-    with _csv_writer(path, schema, has_header=False) as writer:
+    _write_csv_tables(path, tables, schema, has_header=False)
+
+
+def _write_csv_tables(path: Path, tables: Sequence[pa.Table], schema: pa.Schema, *, has_header: bool) -> None:
+    with _csv_writer(path, schema, has_header=has_header) as writer:
         for table in tables:
-            writer.write_table(table)
+            writer.write_table(_flat(table))
 
 
 def _join_csv(path: Path, parts: Iterable[Path], schema: pa.Schema) -> None:
@@ -103,7 +105,17 @@ def _join_csv(path: Path, parts: Iterable[Path], schema: pa.Schema) -> None:
 
 def _csv_writer(path: Path, schema: pa.Schema, *, has_header: bool) -> pacsv.CSVWriter:
     options = pacsv.WriteOptions(include_header=has_header, quoting_style="needed", batch_size=_CSV_ROWS)
-    return pacsv.CSVWriter(path, schema, write_options=options)
+    return pacsv.CSVWriter(path, _flat(no_rows(schema)).schema, write_options=options)
+
+
+def _flat(table: pa.Table) -> pa.Table:
+    """Return a table with JSON for lists, which CSV does not have."""
+    for position, each in enumerate(table.schema):
+        if pa.types.is_list(each.type):
+            lists = table.column(position).to_pylist()
+            texts = [json.dumps(cells, ensure_ascii=False) for cells in lists]
+            table = table.set_column(position, each.name, strings(texts))
+    return table
 
 
 def _write_json(path: Path, tables: Sequence[pa.Table], schema: pa.Schema) -> None:

@@ -261,8 +261,7 @@ function showAnswer(answer, { info, keys }) {
   const probability = isClass ? ofClass(answer.probabilities, answer.prediction) : undefined;
   const words = [info.target];
   if (probability !== undefined) words.push(`probability ${percent(probability)}`);
-  if (answer.interval) words.push(`between ${[answer.interval].flat().map((end) => shown(end, 5)).join(" and ")}`);
-  parts.push(make("p", { className: "hint" }, words.join(" · ")));
+  parts.push(make("p", { className: "hint" }, words.join(" · ")), ...sureness(answer, info));
   const known = keys.filter((name) => answer[name] !== undefined && answer[name] !== null);
   if (known.length) {
     parts.push(make("p", { className: "hint" }, `for ${known.map((name) => `${name} ${answer[name]}`).join(", ")}`));
@@ -274,6 +273,23 @@ function showAnswer(answer, { info, keys }) {
   at("answer").classList.remove("is-old");
   at("chances").classList.remove("is-old");
   at("chances").replaceChildren(...(isClass ? chances(answer, info) : []));
+}
+
+/** Return lines that say how sure the answer is: its bounds, its quantiles, or the classes that it may be. */
+function sureness(answer, { coverage }) {
+  const lines = [];
+  const share = typeof coverage === "number" ? percent(coverage) : "";
+  if (answer.interval) {
+    const { lower, upper } = answer.interval;
+    lines.push(`${share} sure: between ${shown(lower, 5)} and ${shown(upper, 5)}`);
+  }
+  if (answer.prediction_set) lines.push(`${share} sure: ${answer.prediction_set.map(String).join(" or ")}`);
+  const quantiles = Object.keys(answer).filter((name) => /^pred_p[\d.]+$/.test(name));
+  if (quantiles.length) {
+    const each = quantiles.map((name) => `${name.slice(6)} % at most ${shown(answer[name], 5)}`);
+    lines.push(each.join(" · "));
+  }
+  return lines.map((line) => make("p", { className: "hint" }, line));
 }
 
 /** Return a bar for each class, the likely ones first. */
