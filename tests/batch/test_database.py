@@ -165,6 +165,29 @@ def test_a_killed_batch_goes_on_with_the_rows_that_it_began_with(connection, con
     assert not list(Path(".mmp/batch").iterdir())
 
 
+def test_another_input_leaves_nothing_of_the_one_before(connection, config, folder):
+    config("replace")
+    command = ("batch-inference", "--run-id", "latest", "--part-rows", "20", "--json", "-d", "rows.csv")
+    header = "Customer id,code,spent,city,visits\n"
+    lines = [f"{n},c{n},{n / 7},city {n % 5},{n % 4}\n" for n in range(4000)]
+    Path("rows.csv").write_text(header + "".join(lines))
+    process = start(*command, cwd=folder)
+    while process.poll() is None and not has_begun():
+        pass
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    Path("rows.csv").write_text(header + "".join(lines[:30]))
+    last = call(*command, cwd=folder)
+    assert last.code == 0, last.err
+    assert "the input changed; it starts over" in last.err
+    assert (last.json["rows"], last.json["resumed_parts"]) == (30, 0)
+    assert len(rows_of(connection)) == 30
+    tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'out'").fetchall()
+    assert {name for (name,) in tables} == {'"odd table', "mmp_writes"}
+    runs = connection.execute("SELECT count(DISTINCT run) FROM out.mmp_writes").fetchone()
+    assert runs == (1,)
+
+
 def test_rejected_rows_of_a_table_go_to_a_file(connection, config, folder):
     Path("rows.csv").write_text("Customer id,code,spent,city,visits\n1,a,2.5,x,1\n2,b,much,x,1\n3,c,,x,1\n")
     made = (folder / "replace.yaml").read_text().replace("inference: {", "inference: {on_bad_row: reject, ")

@@ -164,6 +164,27 @@ def test_a_killed_writer_is_gone_on_with(postgres, connection):
     assert connection.execute("SELECT count(*) FROM out.killed").fetchone() == (2000,)
 
 
+@pytest.mark.parametrize("has_parts", [True, False])
+def test_what_another_key_left_unfinished_is_removed(postgres, connection, has_parts):
+    write(postgres, "append", ROWS, "finished")
+    write(postgres, "append", ROWS if has_parts else ROWS.slice(0, 0), "left", finish=False)
+    with TableWriter(output(postgres, "append", "out.other"), ROWS.schema, key="left") as writer:
+        writer.write("0", ROWS.to_batches())
+    assert len(leftovers(connection)) == 2
+    with TableWriter(output(postgres, "append"), ROWS.schema, key="finished") as writer:
+        assert writer.is_finished
+    assert len(leftovers(connection)) == 2, "nothing is written, and so nothing is removed"
+    assert write(postgres, "append", ROWS, "new") == 3
+    assert len(leftovers(connection)) == 1
+    assert len(rows_of(connection)) == 6
+    assert write(postgres, "append", ROWS, "finished") == 3
+    assert len(rows_of(connection)) == 6, "what was finished is not written twice"
+    with TableWriter(output(postgres, "append", "out.other"), ROWS.schema, key="left") as writer:
+        assert writer.parts == {"0": 3}
+        writer.finish()
+    assert leftovers(connection) == {"other"}
+
+
 def test_two_writers_of_one_table(postgres, connection):
     with (
         TableWriter(output(postgres, "append"), ROWS.schema, key="a"),

@@ -24,6 +24,7 @@ Mode = Literal["replace", "append", "upsert"]
 FINISHED = ""
 """The part of the manifest that says that all parts are in place."""
 
+_BEGUN = "begun"
 _MANIFEST = "mmp_writes"
 _TYPES: tuple[tuple[Any, str], ...] = (
     (pa.types.is_boolean, "boolean"),
@@ -47,7 +48,8 @@ class TableWriter:
 
     Parts go to a table beside it, each in a transaction with its line in ``mmp_writes``; `finish` puts
     all of them in place in one transaction. Whatever dies in between, a writer of the same key goes on
-    where the last part was committed, and a part that is there is not written again.
+    where the last part was committed, and a part that is there is not written again. What a writer of another
+    key left unfinished is removed.
 
     Parameters
     ----------
@@ -102,14 +104,14 @@ class TableWriter:
         self._name = output.table
         folder, _, name = output.table.rpartition(".")
         self._folder = folder or None
-        target = hashlib.sha256(output.table.encode()).hexdigest()[:8]
+        self._target = hashlib.sha256(output.table.encode()).hexdigest()[:8]
         self._table = _quoted(folder, name)
-        self._staging_name = f"mmp_{target}_{self._run[:16]}"
+        self._staging_name = self._staging_of(self._run)
         self._staging = _quoted(folder, self._staging_name)
         self._manifest = _quoted(folder, _MANIFEST)
         self._store = PostgresStore(where, f"table {output.table}", application)
         try:
-            self.parts = self._opened(target)
+            self.parts = self._opened()
         except BaseException:
             self._store.close()
             raise
@@ -140,7 +142,7 @@ class TableWriter:
         """
         if part in self.parts:
             return self.parts[part]
-        assert part != FINISHED
+        assert part not in {FINISHED, _BEGUN}
         reader = pa.RecordBatchReader.from_batches(self._schema, batches)
         with self._store.transaction():
             n_rows = self._store.ingest(self._folder, self._staging_name, reader)
@@ -173,12 +175,7 @@ class TableWriter:
     def discard(self) -> None:
         """Forget what was written of this key, finished or not; what is in place stays."""
         with self._store.transaction():
-            self._store.run(f"DROP TABLE IF EXISTS {self._staging}")
-            self._store.run(
-                f"DELETE FROM {self._manifest} WHERE target = $1 AND run = $2",  # noqa: S608 - a quoted name
-                self._name,
-                self._run,
-            )
+            self._forget(self._run)
             self._create_staging()
         self.parts = {}
 
@@ -186,8 +183,8 @@ class TableWriter:
         """Give the table back."""
         self._store.close()
 
-    def _opened(self, target: str) -> dict[str, int]:
-        if not self._store.lock(f"mmp.{target}"):
+    def _opened(self) -> dict[str, int]:
+        if not self._store.lock(f"mmp.{self._target}"):
             raise DataError(
                 f"Another process is writing the table {self._name}.",
                 hint="Wait for it, or name another table.",
@@ -202,19 +199,44 @@ class TableWriter:
                 self._name,
                 self._run,
             )
-            parts = {str(part): int(n_rows) for part, n_rows in rows}
+            parts = {str(part): int(n_rows) for part, n_rows in rows if part != _BEGUN}
             if FINISHED not in parts:
+                self._forget_unfinished()
                 self._create_staging()
         return parts
+
+    def _forget_unfinished(self) -> None:
+        """Remove what other keys began to write to the same table: nobody goes on with it under the lock."""
+        unfinished = self._store.run(
+            f"SELECT run FROM {self._manifest} WHERE target = $1 AND run <> $2 "  # noqa: S608 - a quoted name
+            "GROUP BY run HAVING bool_and(part <> $3)",
+            self._name,
+            self._run,
+            FINISHED,
+        )
+        for (run,) in unfinished:
+            self._forget(str(run))
+
+    def _forget(self, run: str) -> None:
+        self._store.run(f"DROP TABLE IF EXISTS {_quoted(self._folder or '', self._staging_of(run))}")
+        self._store.run(
+            f"DELETE FROM {self._manifest} WHERE target = $1 AND run = $2",  # noqa: S608 - a quoted name
+            self._name,
+            run,
+        )
+
+    def _staging_of(self, run: str) -> str:
+        return f"mmp_{self._target}_{run[:16]}"
 
     def _create_staging(self) -> None:
         columns = ", ".join(f"{_quoted('', name)} {type_}" for name, type_ in column_types(self._schema))
         self._store.run(f"CREATE TABLE IF NOT EXISTS {self._staging} ({columns})")
+        self._record(_BEGUN, 0, " ON CONFLICT DO NOTHING")
 
-    def _record(self, part: str, n_rows: int) -> None:
+    def _record(self, part: str, n_rows: int, ending: str = "") -> None:
         # the primary key holds whatever the lock does not
         self._store.run(
-            f"INSERT INTO {self._manifest} VALUES ($1, $2, $3, {n_rows})",  # noqa: S608 - a quoted name
+            f"INSERT INTO {self._manifest} VALUES ($1, $2, $3, {n_rows}){ending}",  # noqa: S608 - a quoted name
             self._name,
             self._run,
             part,
