@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -179,9 +181,13 @@ def coerce(
         Names every column with cells that do not fit, the rows and the values.
     """
     if isinstance(source, Sequence):
-        if not _all_there(specs, source):
+        try:
+            cells = _transposed([spec.name for spec in specs], source)
+        except KeyError:
             _require(specs, _common_names(source), where)
-        read_columns = {spec.name: _read_cells(spec, [row[spec.name] for row in source]) for spec in specs}
+            raise  # a name that is there and is not
+        columns = zip(specs, cells, strict=True)
+        read_columns = {spec.name: _read_cells(spec, column) for spec, column in columns}
     else:
         _require(specs, source.column_names, where)
         read_columns = {spec.name: _read_arrow(spec, _one_chunk(source.column(spec.name))) for spec in specs}
@@ -256,9 +262,13 @@ def _require(specs: Sequence[ColumnSpec], present: Sequence[str], where: str) ->
     )
 
 
-def _all_there(specs: Sequence[ColumnSpec], records: Sequence[Mapping[str, object]]) -> bool:
-    names = {spec.name for spec in specs}
-    return bool(records) and all(names <= record.keys() for record in records)
+def _transposed(names: Sequence[str], records: Sequence[Mapping[str, object]]) -> list[Sequence[object]]:
+    """Return the cells of each column; raises `KeyError` where a record lacks one, or there is none."""
+    if not records:
+        raise KeyError
+    if len(names) < 2:
+        return [[record[name] for record in records] for name in names]
+    return list(zip(*map(itemgetter(*names), records), strict=True))
 
 
 def _common_names(records: Sequence[Mapping[str, object]]) -> list[str]:
@@ -304,12 +314,20 @@ def _of_own_type(kind: Kind, cells: Sequence[object]) -> Column | None:
     if set(map(type, cells)) != {_CELL_TYPES.get(kind)}:
         return None
     if kind == "text":
-        return column_of(kind, cells) if all(cells) else None  # type: ignore[arg-type]  # texts
+        return _text_column(cells) if all(cells) else None  # type: ignore[arg-type]  # texts
     try:
         values = np.array(cells, _STORED[kind])
     except OverflowError:
         return None
-    return Column(kind, values) if kind != "float" or np.isfinite(values).all() else None
+    # a sum is finite where all are, but where they add up to too much
+    finite = kind != "float" or math.isfinite(sum(cells)) or np.isfinite(values).all()  # type: ignore[arg-type]
+    return Column(kind, values) if finite else None
+
+
+def _text_column(texts: Sequence[str]) -> Column:
+    codes = {text: code for code, text in enumerate(dict.fromkeys(texts))}
+    values = np.fromiter(map(codes.__getitem__, texts), np.int32, len(texts))
+    return Column("text", values, None, tuple(codes))
 
 
 def _read_distinct(spec: ColumnSpec, distinct: Sequence[object], codes: npt.NDArray[Any]) -> _Read:

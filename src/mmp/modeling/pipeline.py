@@ -33,7 +33,7 @@ import numpy as np
 from mmp.data.table import ColumnSpec
 from mmp.errors import DataError
 from mmp.modeling import ops as operations
-from mmp.modeling.program import assemble, ops_for, saturate
+from mmp.modeling.program import Program, assemble, ops_for, saturate
 from mmp.modeling.steps import fit_function, select
 from mmp.modeling.steps.encode import category_codes
 from mmp.modeling.training import Training
@@ -135,8 +135,12 @@ class FittedPipeline:
             At least the inputs and the keys, as `mmp.modeling.columns.coerce` gives them.
         """
         inputs = {spec.name: columns[spec.name] for spec in (*self.inputs, *self.keys)}
-        values = assemble(self.ops, [variable for _, variable in self.features], inputs, self.dtype)
-        return Matrix(values, self.names, self.categorical)
+        return Matrix(self._program.run(inputs, self.dtype), self.names, self.categorical)
+
+    @cached_property
+    def _program(self) -> Program:
+        kinds = {spec.name: spec.kind for spec in (*self.inputs, *self.keys)}
+        return Program.of(self.ops, [variable for _, variable in self.features], kinds)
 
     def row(self, values: Mapping[str, Value]) -> npt.NDArray[Any]:
         """Compute the features of one row of coerced cells, as an array of shape (1, n_features)."""

@@ -20,17 +20,20 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
+    from mmp.data.table import Kind
     from mmp.modeling.columns import Columns, Rows
     from mmp.modeling.ops import Op
+
+    Kinds = Mapping[str, Kind]
 
 Dtype = Literal["float32", "float64"]
 
 _BLOCK_ROWS = 16_384
 
 
-def _text_bases(ops: Sequence[Op], columns: Columns) -> dict[str, str]:
+def _text_bases(ops: Sequence[Op], kinds: Kinds) -> dict[str, str]:
     """Return, for each variable that depends on one text column alone, that column."""
-    bases = {name: name for name, column in columns.items() if column.kind == "text"}
+    bases = {name: name for name, kind in kinds.items() if kind == "text"}
     for op in ops:
         of = {bases.get(source) for source in op.sources}
         base = of.pop() if len(of) == 1 and op.by_text else None
@@ -61,20 +64,6 @@ class _Texts:
         return self.distinct[variable].take(self.codes[rows])
 
 
-def _spread(ops: Sequence[Op], columns: Columns) -> tuple[dict[str, _Texts], dict[str, str], list[Op]]:
-    """Run what depends on text alone; return it, the text each variable is of, and the ops that are left."""
-    bases = _text_bases(ops, columns)
-    texts = {name: _Texts.of(name, columns[name]) for name in set(bases.values())}
-    left = []
-    for op in ops:
-        base = bases.get(op.targets[0])
-        if base is None:
-            left.append(op)
-        else:
-            op.apply(texts[base].distinct)
-    return texts, bases, left
-
-
 def ops_for(ops: Sequence[Op], variables: Iterable[str]) -> list[Op]:
     """Return the ops that the variables need, in order."""
     wanted = set(variables)
@@ -90,44 +79,108 @@ def evaluate(ops: Sequence[Op], variable: str, columns: Columns) -> Column:
     """Compute one variable for all rows."""
     if variable in columns:
         return columns[variable]
-    needed = ops_for(ops, [variable])
-    read = {source for op in needed for source in op.sources} & columns.keys()
-    texts, bases, left = _spread(needed, {name: columns[name] for name in read})
-    everything = slice(None)
-    if variable in bases:
-        return texts[bases[variable]].column(variable, everything)
-    made = {name: columns[name] for name in read}
-    for op in left:
-        for source in op.sources:
-            if source in bases and source not in made:
-                made[source] = texts[bases[source]].column(source, everything)
-        op.apply(made)
-    return made[variable]
+    program = Program.of(ops, [variable], _kinds(columns))
+    texts, everything = program.spread(columns), slice(None)
+    if variable in program.bases:
+        return texts[program.bases[variable]].column(variable, everything)
+    return program.block(columns, texts, everything)[variable]
 
 
 def assemble(ops: Sequence[Op], features: Sequence[str], columns: Columns, dtype: Dtype) -> npt.NDArray[Any]:
     """Compute variables for all rows, block by block, into one matrix."""
-    n_rows = len(next(iter(columns.values()))) if columns else 0
-    out = np.empty((n_rows, len(features)), dtype)
-    needed = ops_for(ops, features)
-    texts, bases, left = _spread(needed, {name: columns[name] for name in _read(needed, features, columns)})
-    gathers, copies = _sources(features, texts, bases)
-    of_rows = _read(left, copies.values(), columns, bases)
-    for first in range(0, n_rows, _BLOCK_ROWS):
-        rows = slice(first, first + _BLOCK_ROWS)
+    return Program.of(ops, features, _kinds(columns)).run(columns, dtype)
+
+
+def _kinds(columns: Columns) -> dict[str, Kind]:
+    return {name: column.kind for name, column in columns.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """What is to be done for some variables, worked out before there are rows.
+
+    Parameters
+    ----------
+    by_text : tuple of (str, Op)
+        What depends on a text column alone, and that column; in order.
+    by_row : tuple of Op
+        What is left, in order.
+    bases : mapping of str to str
+        By variable, the text column that it depends on alone.
+    read : frozenset of str
+        What the ops by row read that they do not make, and the variables among it.
+    gathers : tuple of (slice, str, tuple of str)
+        Neighbouring variables of one text column: where they stand, the column, and they.
+    copies : mapping of int to str
+        The others, by where they stand.
+    """
+
+    by_text: tuple[tuple[str, Op], ...]
+    by_row: tuple[Op, ...]
+    bases: Mapping[str, str]
+    read: frozenset[str]
+    gathers: tuple[tuple[slice, str, tuple[str, ...]], ...]
+    copies: Mapping[int, str]
+
+    @classmethod
+    def of(cls, ops: Sequence[Op], variables: Sequence[str], kinds: Kinds) -> Program:
+        """Work out what variables need, of columns of these kinds."""
+        needed = ops_for(ops, variables)
+        bases = _text_bases(needed, {name: kinds[name] for name in _read(needed, variables, kinds)})
+        by_row = tuple(op for op in needed if op.targets[0] not in bases)
+        gathers, copies = _sources(variables, bases)
+        return cls(
+            tuple((bases[op.targets[0]], op) for op in needed if op.targets[0] in bases),
+            by_row,
+            bases,
+            frozenset(_read(by_row, copies.values(), kinds, bases)),
+            gathers,
+            copies,
+        )
+
+    def run(self, columns: Columns, dtype: Dtype) -> npt.NDArray[Any]:
+        """Compute the variables for all rows, block by block, into one matrix."""
+        n_rows = len(next(iter(columns.values()))) if columns else 0
+        out = np.empty((n_rows, len(self.copies) + sum(len(names) for _, _, names in self.gathers)), dtype)
+        texts = self.spread(columns)
+        tables = [
+            (span, texts[base].codes, _table(texts[base], neighbours))
+            for span, base, neighbours in self.gathers
+        ]
+        for first in range(0, n_rows, _BLOCK_ROWS):
+            rows = slice(first, first + _BLOCK_ROWS)
+            block = self.block(columns, texts, rows)
+            with np.errstate(over="ignore"):
+                for span, codes, table in tables:
+                    out[rows, span] = table[codes[rows]]
+                for position, variable in self.copies.items():
+                    out[rows, position] = as_float(block[variable])
+            saturate(out[rows])
+        return out
+
+    def spread(self, columns: Columns) -> dict[str, _Texts]:
+        """Compute what depends on text alone, once for each distinct text."""
+        texts = {name: _Texts.of(name, columns[name]) for name in dict.fromkeys(self.bases.values())}
+        for base, op in self.by_text:
+            op.apply(texts[base].distinct)
+        return texts
+
+    def block(self, columns: Columns, texts: Mapping[str, _Texts], rows: slice) -> dict[str, Column]:
+        """Compute the rest for some rows."""
         block = {
-            name: texts[bases[name]].column(name, rows) if name in bases else columns[name].take(rows)
-            for name in of_rows
+            name: texts[self.bases[name]].column(name, rows)
+            if name in self.bases
+            else columns[name].take(rows)
+            for name in self.read
         }
-        for op in left:
+        for op in self.by_row:
             op.apply(block)
-        with np.errstate(over="ignore"):
-            for gather in gathers:
-                out[rows, gather.span] = gather.table[gather.codes[rows]]
-            for position, variable in copies.items():
-                out[rows, position] = as_float(block[variable])
-        saturate(out[rows])
-    return out
+        return block
+
+
+def _table(texts: _Texts, variables: Sequence[str]) -> npt.NDArray[np.float64]:
+    """Return variables of one text column side by side: a row for each distinct text."""
+    return np.column_stack([as_float(texts.distinct[variable]) for variable in variables])
 
 
 def saturate(values: npt.NDArray[Any]) -> None:
@@ -143,27 +196,17 @@ def _read(ops: Sequence[Op], features: Iterable[str], *known: Mapping[str, objec
     return {name for name in read if any(name in names for names in known)}
 
 
-@dataclass(frozen=True)
-class _Gather:
-    """Neighbouring features of one text column: the rows of a table by code."""
-
-    span: slice
-    codes: npt.NDArray[Any]
-    table: npt.NDArray[np.float64]
-
-
 def _sources(
-    features: Sequence[str], texts: Mapping[str, _Texts], bases: Mapping[str, str]
-) -> tuple[list[_Gather], dict[int, str]]:
+    variables: Sequence[str], bases: Mapping[str, str]
+) -> tuple[tuple[tuple[slice, str, tuple[str, ...]], ...], dict[int, str]]:
     """Return what to gather, and the position of each variable that is computed row by row."""
-    gathers: list[_Gather] = []
+    gathers = []
     copies: dict[int, str] = {}
-    for base, group in groupby(enumerate(features), lambda feature: bases.get(feature[1])):
+    for base, group in groupby(enumerate(variables), lambda variable: bases.get(variable[1])):
         neighbours = dict(group)
         if base is None:
             copies.update(neighbours)
         else:
-            table = [as_float(texts[base].distinct[variable]) for variable in neighbours.values()]
             span = slice(min(neighbours), max(neighbours) + 1)
-            gathers.append(_Gather(span, texts[base].codes, np.column_stack(table)))
-    return gathers, copies
+            gathers.append((span, base, tuple(neighbours.values())))
+    return tuple(gathers), copies

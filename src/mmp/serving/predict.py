@@ -14,7 +14,7 @@ from mmp.serving.parse import read_json
 from mmp.serving.rows import refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from mmp.modeling.engines.base import Output
     from mmp.modeling.values import Value
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Cells = Mapping[str, Value]
 
 _MANY: Final = 8  # from here on columns are quicker than rows
+_QUICK_TABLE_S: Final = 0.001  # of the event loop, whose other requests wait
 _A_TURN: Final = 32  # rows that the event loop predicts before it looks up
 
 
@@ -197,7 +198,9 @@ class Predictor:
     async def _batch(self, served: Served, body: bytes, request_id: str) -> Answer:
         samples = _samples(read_json(body))
         if served.lookup is None and len(samples) >= _MANY:
-            outputs, degraded = _or_refuse(await self._done(_Table(served, samples)))
+            table = _Table(served, samples)
+            is_quick = self._alone and served.pace.of(len(samples)) < _QUICK_TABLE_S
+            outputs, degraded = _or_refuse(self._tabled(table) if is_quick else await self._done(table))
         else:
             outputs, degraded = await self.outputs(served, checked(served, samples))
         predictions = [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)]
@@ -250,25 +253,25 @@ class Predictor:
         kinds: dict[tuple[int, bool], dict[int, _Job]] = {}
         for place, job in enumerate(jobs):
             if isinstance(job, _Table):
-                done[place] = self._tabled(job)
+                done[place] = _caught(self._tabled, job)
             else:
                 kinds.setdefault((id(job.served), job.is_complete), {})[place] = job
         for alike in kinds.values():
             done.update(zip(alike, self._together(list(alike.values())), strict=True))
         return [done[place] for place in range(len(jobs))]
 
-    def _tabled(self, table: _Table) -> _Done | Exception:
+    def _tabled(self, table: _Table) -> _Done:
+        """Predict a table; raises `Refusal` where a row is none."""
         self.telemetry.predicted(len(table.rows))
         served = table.served
-        try:
-            columns = served.form.columns(table.rows)
-            if columns is not None:
-                return _Done(served.single.table(columns))
-            return _Done(_outputs(served, checked(served, table.rows)))
-        except MmpError:  # in one of the rows: by themselves they say in which
-            return _Done(_outputs(served, checked(served, table.rows)))
-        except Refusal as refused:
-            return refused
+        columns = served.form.columns(table.rows)
+        if columns is not None:
+            try:
+                with served.pace.measured(len(table.rows)):
+                    return _Done(served.single.table(columns))
+            except MmpError:  # in one of the rows: by themselves they say in which
+                pass
+        return _Done(_outputs(served, checked(served, table.rows)))
 
     def _together(self, jobs: Sequence[_Job]) -> Sequence[_Done | Exception]:
         first = jobs[0]
@@ -363,6 +366,13 @@ def _stacked(served: Served, features: list[Any]) -> list[Output | Refusal]:
         if len(features) == 1:
             return [Refusal.of(error)]
         return [output for row in features for output in _stacked(served, [row])]
+
+
+def _caught(work: Callable[[_Table], _Done], table: _Table) -> _Done | Exception:
+    try:
+        return work(table)
+    except (Refusal, MmpError) as error:
+        return error
 
 
 def _or_refuse(done: _Done) -> tuple[list[Output], bool]:

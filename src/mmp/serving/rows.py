@@ -82,11 +82,13 @@ class Form:
 
     def columns(self, rows: Sequence[Any]) -> Columns | None:
         """Read many rows at once, None where one of them has a problem: `cells` says which."""
-        for row in rows:
-            if type(row) is not dict or not (self.allow_extra or self._known.issuperset(row)):
-                return None
+        if set(map(type, rows)) != {dict}:
+            return None
+        is_bare = set(map(len, rows)) == {len(self.required)}  # with what is required, and no more
+        if not (is_bare or self.allow_extra or all(map(self._known.issuperset, rows))):
+            return None
         try:
-            for spec in self.optional:
+            for spec in () if is_bare else self.optional:
                 for row in rows:
                     _check_key(spec, row.get(spec.name))
             read_columns = coerce(self.required, rows)

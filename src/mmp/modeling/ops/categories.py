@@ -44,12 +44,15 @@ class Category(Unary):
         """The categories as cells."""
         return self.texts or tuple(self.numbers.tolist())
 
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        return {text: position for position, text in enumerate(self.texts)}
+
     def positions(self, column: Column) -> npt.NDArray[np.intp]:
         """Return each row's position among the categories; their number where unseen, -1 where missing."""
         if column.kind == "text":
-            found = {text: position for position, text in enumerate(self.texts)}
-            unseen = len(self.texts)
-            table = [found.get(text, unseen) for text in column.vocabulary]
+            known, unseen = self._known, len(self.texts)
+            table = [known.get(text, unseen) for text in column.vocabulary]
             positions: npt.NDArray[np.intp] = np.array([*table, -1], np.intp)[column.values]
         else:
             positions = self._numeric_positions(column)
