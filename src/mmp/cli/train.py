@@ -72,9 +72,10 @@ def _text(result: TrainResult, *, everything: bool) -> str:
     if _UNCALIBRATED in result.metrics:
         rows = [[*row, number(result.metrics[_UNCALIBRATED].get(row[0]))] for row in rows]
         splits.append(_UNCALIBRATED)
-    if "cv" in result.metrics:
-        rows = [[*row, _over_folds(row[0], result.metrics["cv"])] for row in rows]
-        splits.append("folds")
+    for split, title in (("cv", "folds"), ("nested", "nested folds")):
+        if split in result.metrics:
+            rows = [[*row, _over_folds(row[0], result.metrics[split])] for row in rows]
+            splits.append(title)
     more = (
         f"\n(and {len(names) - len(main)} more, by class and by average, in the run)"
         if len(main) < len(names)

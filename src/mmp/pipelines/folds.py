@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 CV = "cv"
 """What metrics of all folds together begin with."""
 
-FOLDER = "folds"
+_FOLDERS = {CV: "folds"}  # others are called as their metrics are
 PREDICTIONS = "predictions.parquet"
 """Where the run keeps what each row was told by the model that had not seen it."""
 
@@ -99,16 +99,29 @@ def cross_validate(
     MmpError
         As of one fit; a metric that has no value on any fold.
     """
+    outputs, stopped = told(rows, divisions, recipe, row, tell)
+    return replace(judge(active, rows, divisions, outputs, recipe), recipe=for_good(recipe, row, stopped))
+
+
+def told(
+    rows: Rows,
+    divisions: Sequence[Parts],
+    recipe: Recipe,
+    row: ModelRow,
+    tell: Callable[[str], None] | None = None,
+) -> tuple[list[Output], list[int]]:
+    """Return what a fresh fit on each fold says of the rows new to it, and its rounds if it stopped early."""
     outputs: list[Output] = []
     stopped: list[int] = []
-    for number, parts in enumerate(divisions):
-        tell(f"{number + 1} of {len(divisions)}")
+    for number, parts in enumerate(divisions, start=1):
+        if tell:
+            tell(f"{number} of {len(divisions)}")
         prepared = prepare(rows, parts, recipe, row)
         fitted = fit(prepared, recipe, row)
-        outputs.append(answer(fitted.model, prepared.matrices["validation"], where=f"fold {number + 1}"))
+        outputs.append(answer(fitted.model, prepared.matrices["validation"], where=f"fold {number}"))
         if fitted.model.best_iteration is not None:
             stopped.append(fitted.model.best_iteration + 1)
-    return replace(judge(active, rows, divisions, outputs, recipe), recipe=for_good(recipe, row, stopped))
+    return outputs, stopped
 
 
 def judge(
@@ -117,6 +130,9 @@ def judge(
     divisions: Sequence[Parts],
     outputs: Sequence[Output],
     recipe: Recipe,
+    *,
+    name: str = CV,
+    found: Sequence[Finding] = (),
 ) -> CrossValidated:
     """Judge what models said of the rows of each fold that they had not seen.
 
@@ -126,6 +142,10 @@ def judge(
         As of `cross_validate`.
     outputs : sequence of ndarray
         Of the ``validation`` rows of each fold.
+    name : str
+        What the metrics begin with.
+    found : sequence of Finding
+        What is known already.
 
     Raises
     ------
@@ -138,13 +158,15 @@ def judge(
     thresholds = of_folds(recipe, targets, outputs)
     for number, (target, output) in enumerate(zip(targets, outputs, strict=True)):
         values = _evaluate(target, output, recipe, number, thresholds[number], undefined)
-        active.log_metrics(values, prefix=f"{CV}_", step=number)
-        for name, value in values.items():
-            scores[name].append(value)
-    findings = _findings(undefined, scores, recipe)
-    _log_predictions(active, rows, divisions, outputs, thresholds)
+        active.log_metrics(values, prefix=f"{name}_", step=number)
+        for metric, value in values.items():
+            scores[metric].append(value)
+    findings = (*found, *_findings(undefined, scores, recipe))
+    _log_predictions(active, rows, divisions, outputs, thresholds, _FOLDERS.get(name, name))
     metrics = {
-        f"{name}_{what}": value for name, values in scores.items() for what, value in _summary(values).items()
+        f"{metric}_{what}": value
+        for metric, values in scores.items()
+        for what, value in _summary(values).items()
     }
     judged = np.concatenate([parts["validation"] for parts in divisions])
     return CrossValidated(
@@ -236,6 +258,7 @@ def _log_predictions(
     divisions: Sequence[Parts],
     outputs: Sequence[Output],
     thresholds: Sequence[float],
+    where: str,
 ) -> None:
     judged = np.concatenate([parts["validation"] for parts in divisions])
     sizes = [len(parts["validation"]) for parts in divisions]
@@ -249,7 +272,7 @@ def _log_predictions(
     }
     with scratch("folds") as folder:
         pq.write_table(pa.table(columns), folder / PREDICTIONS)
-        active.add_folder(folder, FOLDER)
+        active.add_folder(folder, where)
 
 
 def _answers(target: Target, output: Output, thresholds: Output) -> dict[str, Any]:

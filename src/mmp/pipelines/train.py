@@ -281,7 +281,7 @@ def _refine(
     from mmp.pipelines.folds import CV, cross_validate
     from mmp.pipelines.tune import tune
 
-    row = model_row(recipe)
+    row, untuned = model_row(recipe), recipe
     if recipe.model.hyperparameters.tuning_enabled:
         with steps("tune") as note:
             shared = None if divisions else prepared
@@ -297,7 +297,28 @@ def _refine(
         folded = cross_validate(active, rows, divisions, recipe, row, steps.progress)
         findings.add(folded.findings)
         note(folded.summary)
-    return folded.recipe, prepared, {CV: folded.metrics}
+    metrics: Metrics = {CV: folded.metrics}
+    if untuned.model.hyperparameters.tuning_enabled and untuned.data.split.inner_folds is not None:
+        metrics = {**metrics, **_nested(active, rows, divisions, untuned, steps, findings)}
+    return folded.recipe, prepared, metrics
+
+
+def _nested(
+    active: ActiveRun,
+    rows: Rows,
+    divisions: Sequence[Parts],
+    recipe: Recipe,
+    steps: Steps,
+    findings: record.Findings,
+) -> Metrics:
+    """Judge tuning and fitting together, by rows that neither has seen."""
+    from mmp.pipelines.nested import NESTED, cross_validate
+
+    with steps("nested") as note:
+        nested = cross_validate(active, rows, divisions, recipe, model_row(recipe), steps.progress)
+        findings.add(nested.findings)
+        note(nested.summary)
+    return {NESTED: nested.metrics}
 
 
 def _fit(active: ActiveRun, ready: Ready, steps: Steps, findings: record.Findings) -> Fitted:

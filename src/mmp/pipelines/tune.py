@@ -133,6 +133,8 @@ def tune(
         As of `mmp.modeling.tuning.tune`; where the metric has no value on the rows that judge.
     """
     wanted = search(rows, divisions[0]["train"], recipe, row)
+    if wanted.study and name:
+        wanted = replace(wanted, study=f"{wanted.study}-{name}")
     judged, findings = _judging(rows, divisions, recipe, wanted)
     ready = None
     if not any(name.startswith(_STEPS) for name in wanted.space):

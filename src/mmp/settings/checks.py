@@ -564,12 +564,26 @@ def _split(recipe: Recipe) -> _Issues:
             )
             yield _Issue("split", "warn", f"data.split.{column}", message)
     yield from _gap(split)
+    yield from _inner_folds(recipe)
     if split.strategy != "predefined":
         yield from _shares(split)
     needs_calibration = recipe.model.calibration.enabled or recipe.evaluation.intervals is not None
     if needs_calibration and split.calibration == 0 and split.strategy != "predefined":
         message = "its share is 0; write `calibration: 0.1` under data.split, and less for train"
         yield _Issue("split", "error", "data.split.calibration", message)
+
+
+def _inner_folds(recipe: Recipe) -> _Issues:
+    split, model = recipe.data.split, recipe.model
+    if split.inner_folds is None:
+        return
+    missing = "tuning_enabled: true" if split.strategy == "cross_validation" else "strategy: cross_validation"
+    if split.strategy != "cross_validation" or not model.hyperparameters.tuning_enabled:
+        message = f"it has no effect on a model that is not tuned over folds; write `{missing}` to use it"
+        yield _Issue("split", "warn", "data.split.inner_folds", message)
+    elif model.class_path is None:
+        message = "it has no effect on several models; name a class_path to use it"
+        yield _Issue("split", "warn", "data.split.inner_folds", message)
 
 
 def _gap(split: Split) -> _Issues:

@@ -103,6 +103,9 @@ class Split(Section):
     folds: Annotated[Int, Field(ge=2)] = 5
     """Number of folds (cross_validation)."""
 
+    inner_folds: Annotated[Int, Field(ge=2)] | None = None
+    """Folds that each fold tunes on by itself, for a score that tuning has not seen (cross_validation)."""
+
     gap: Text | Annotated[Int, Field(ge=0)] | None = None
     """Embargo between train and the later parts: a span of time such as 7d, or a number of rows."""
 
