@@ -48,6 +48,8 @@ def _text(plan: Plan) -> str:
                 ["rows", f"{plan.n_rows:,} from {plan.source}{without}"],
                 ["parts", parts],
                 ["model", f"{plan.model} on {plan.n_features} features, fitted {_fits(plan)}"],
+                *([["calibrated", plan.calibration]] if plan.calibration else []),
+                *([["threshold", plan.threshold]] if plan.threshold else []),
             ]
         ),
         *([_query(plan.query)] if plan.query else []),

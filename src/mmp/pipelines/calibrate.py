@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mmp.errors import EmptySplitError, Finding
+from mmp.errors import Finding
 from mmp.evaluation.evaluate import evaluate, requests
 from mmp.modeling import calibration
 from mmp.modeling.answer import answer
@@ -19,7 +19,7 @@ from mmp.modeling.engines.calibrated import CalibratedModel
 from mmp.modeling.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sized
 
     import numpy.typing as npt
 
@@ -74,17 +74,9 @@ def calibrate(fitted: Fitted, prepared: Prepared, recipe: Recipe) -> Calibrated:
 
     Raises
     ------
-    EmptySplitError
-        Where no row is of the calibration split.
     DataError
         Where the model has no answer for one of them.
     """
-    if _PART not in prepared.matrices:
-        raise EmptySplitError(
-            "Calibration is fitted on the calibration split, and it has no rows.",
-            hint="Mark rows with `calibration` in data.split.split_column, or give data.split.calibration a "
-            "share.",
-        )
     places = np.arange(len(prepared.targets[_PART]))
     ours, others = (places[::2], places[1::2]) if recipe.evaluation.intervals else (places, places[:0])
     matrix, target = _rows(prepared, ours)
@@ -95,7 +87,7 @@ def calibrate(fitted: Fitted, prepared: Prepared, recipe: Recipe) -> Calibrated:
         replace(fitted, model=model),
         _without(prepared, others),
         tuple(_findings(method, target)),
-        f"{method} on {len(ours):,} rows of the {_PART} split",
+        f"{method} on {len(ours):,} {_PART} rows",
     )
 
 
@@ -146,6 +138,12 @@ def before(model: Model, prepared: Prepared, part: str, recipe: Recipe) -> Befor
     found = requests(tuple(metrics), task=task, classes=target.classes)
     kept = {metric.name: metrics[metric.name] for metric in found if metric.needs == "scores"}
     return Before(output, {UNCALIBRATED: kept})
+
+
+def in_words(recipe: Recipe, parts: Mapping[str, Sized]) -> str | None:
+    """Return what will be calibrated by how many rows; None where nothing is."""
+    calibration = recipe.model.calibration
+    return f"{calibration.method} on {len(parts[_PART]):,} {_PART} rows" if calibration.enabled else None
 
 
 def _rows(prepared: Prepared, places: npt.NDArray[np.intp]) -> tuple[Matrix, Target]:

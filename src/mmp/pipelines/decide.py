@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmp.catalog.metrics import parse
-from mmp.errors import DataError, EmptySplitError, SettingsError
+from mmp.errors import DataError, SettingsError
 from mmp.evaluation.evaluate import requests
 from mmp.evaluation.thresholds import TradeOff, crossed
 from mmp.lookup import is_installed
@@ -26,7 +26,7 @@ from mmp.modeling.engines.calibrated import CalibratedModel
 from mmp.tracking.scratch import scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping, Sequence, Sized
     from pathlib import Path
 
     import numpy.typing as npt
@@ -147,6 +147,22 @@ def written(recipe: Recipe) -> float:
     return float(threshold) if isinstance(threshold, int | float) else ARGMAX_THRESHOLD
 
 
+def in_words(recipe: Recipe, target: Target, parts: Mapping[str, Sized]) -> str | None:
+    """Return the threshold, or how and on which rows it will be chosen; None without two classes."""
+    searched = recipe.evaluation.searched
+    if target.positive is None:
+        return None
+    if searched is None:
+        return f"{written(recipe):g}"
+    by_folds = recipe.data.split.strategy == "cross_validation"
+    rows = "out-of-fold" if by_folds else _PART
+    where = f"{len(parts['train' if by_folds else _PART]):,} {rows} rows"
+    if searched.top_k is not None:
+        return f"at most {searched.top_k:g} of {where}"
+    costs = f" (fp {searched.costs.fp:g}, fn {searched.costs.fn:g})" if searched.costs else ""
+    return f"by {searched.optimise}{costs} on {where}"
+
+
 def choose(model: Model, prepared: Prepared, recipe: Recipe, unseen: Unseen | None) -> Decision:
     """Choose the threshold as a recipe says.
 
@@ -163,8 +179,6 @@ def choose(model: Model, prepared: Prepared, recipe: Recipe, unseen: Unseen | No
 
     Raises
     ------
-    EmptySplitError
-        Where there are neither.
     DataError
         Where what is to be optimised has no value at any threshold.
     """
@@ -195,12 +209,6 @@ def _rows(model: Model, prepared: Prepared, unseen: Unseen | None) -> tuple[Unse
         if isinstance(model, CalibratedModel):
             unseen = replace(unseen, output=model.calibration.many(unseen.output))
         return unseen, "out-of-fold"
-    if _PART not in prepared.matrices:
-        raise EmptySplitError(
-            "The threshold is chosen on the validation split, and it has no rows.",
-            hint="Mark rows with `validation` in data.split.split_column, or give data.split.validation a "
-            "share.",
-        )
     output = answer(model, prepared.matrices[_PART], where=f"{_PART} split")
     return Unseen(prepared.targets[_PART], output), _PART
 

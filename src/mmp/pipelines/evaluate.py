@@ -16,6 +16,7 @@ from mmp.evaluation.evaluate import evaluate as metrics_of
 from mmp.evaluation.evaluate import rows_of
 from mmp.modeling.columns import coerce
 from mmp.modeling.target import Target, encode_known
+from mmp.pipelines.decide import costs_of
 from mmp.pipelines.model import open_both
 from mmp.pipelines.steps import Steps
 from mmp.settings.evaluation import Evaluation as Settings
@@ -142,7 +143,11 @@ def _seed(logged: LoggedModel) -> int:
 
 def _target(bundle: Bundle, table: Table) -> Target:
     known = Target(
-        "classification" if bundle.classes else "regression", np.empty(0), bundle.classes, bundle.positive
+        "classification" if bundle.classes else "regression",
+        np.empty(0),
+        bundle.classes,
+        bundle.positive,
+        costs_of(bundle.decision.get("costs", {}), bundle.positive),
     )
     column = coerce([bundle.target], table.arrow.select([bundle.target.name]), where=table.source)[
         bundle.target.name

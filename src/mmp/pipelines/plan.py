@@ -11,7 +11,7 @@ from mmp.lookup import resolve
 from mmp.modeling import threads
 from mmp.modeling.hyperparameters import complete
 from mmp.modeling.union import unite
-from mmp.pipelines import record
+from mmp.pipelines import calibrate, decide, record
 from mmp.pipelines.check import model_row, models, refuse_settings
 from mmp.pipelines.enrich import enrich, feature_set, with_defaults
 from mmp.pipelines.ensemble import names_of
@@ -129,6 +129,10 @@ class Plan:
         The trials that look for better parameters; those above are of the first.
     members : tuple of PlannedMember
         The models that it is made of, whose steps and parameters stand here.
+    calibration : str or None
+        How the probabilities will be calibrated, and on how many rows.
+    threshold : str or None
+        From which probability on the positive class is predicted, or how that will be chosen.
     writes : mapping of str to str or None
         What will be written, and where.
     findings : tuple of Finding
@@ -151,6 +155,8 @@ class Plan:
     parameters: tuple[Parameter, ...]
     search: PlannedSearch | None
     members: tuple[PlannedMember, ...]
+    calibration: str | None
+    threshold: str | None
     writes: Mapping[str, str | None]
     findings: tuple[Finding, ...]
 
@@ -215,6 +221,8 @@ def plan(
         parameters=alone.parameters if alone else (),
         search=alone.search if alone else None,
         members=() if alone else members,
+        calibration=calibrate.in_words(what, parts),
+        threshold=decide.in_words(what, rows.target, parts),
         writes=_writes(what, where),
         findings=(
             *findings,

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from mmp.catalog.steps import STEPS
 from mmp.data.folds import folds
 from mmp.data.split import split
+from mmp.errors import EmptySplitError
 from mmp.modeling import pipeline
 from mmp.modeling.build import default_steps
 from mmp.modeling.columns import from_table, take
 from mmp.modeling.training import Series
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -68,7 +69,25 @@ def split_rows(rows: Rows, recipe: Recipe) -> Parts:
         target=rows.target_spec.name,
         seed=recipe.evaluation.random_state,
     )
-    return {name: positions for name, positions in vars(splits).items() if len(positions)}
+    parts = {name: positions for name, positions in vars(splits).items() if len(positions)}
+    for part, key in _needed(recipe):
+        if part not in parts:
+            raise EmptySplitError(
+                f"{key} needs {part} rows, and there are none.",
+                hint=f"Mark some with `{part}` in data.split.split_column.",
+            )
+    return parts
+
+
+def _needed(recipe: Recipe) -> Iterator[tuple[str, str]]:
+    """Yield the parts that a recipe cannot do without, and what needs them."""
+    evaluation = recipe.evaluation
+    if recipe.model.calibration.enabled:
+        yield "calibration", "model.calibration"
+    if evaluation.intervals is not None:
+        yield "calibration", "evaluation.intervals"
+    if evaluation.searched is not None and recipe.data.split.strategy != "cross_validation":
+        yield "validation", "evaluation.threshold"
 
 
 def fold_rows(rows: Rows, parts: Parts, recipe: Recipe) -> tuple[Parts, ...]:

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from mmp.features.references import FeatureSet
     from mmp.modeling.fit import Fitted
     from mmp.pipelines.adjust import Adjusted
+    from mmp.pipelines.decide import Unseen
     from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
@@ -252,9 +253,11 @@ def _ready(
         active.log_params(record.chosen_steps(recipe, prepared.steps))
         note(record.prepared_in_words(prepared.steps, prepared.pipeline.names))
     metrics: Metrics = {}
+    unseen: Unseen | None = None
     if divisions or recipe.model.hyperparameters.tuning_enabled:
-        recipe, prepared, metrics = _refine(active, rows, parts, divisions, prepared, recipe, steps, findings)
-    return Ready(recipe, row, prepared, metrics, partial(fit, prepared, recipe, row))
+        refined = _refine(active, rows, parts, divisions, prepared, recipe, steps, findings)
+        recipe, prepared, metrics, unseen = refined
+    return Ready(recipe, row, prepared, metrics, partial(fit, prepared, recipe, row), unseen)
 
 
 def _refine(
@@ -266,7 +269,7 @@ def _refine(
     recipe: Recipe,
     steps: Steps,
     findings: record.Findings,
-) -> tuple[Recipe, Prepared, Metrics]:
+) -> tuple[Recipe, Prepared, Metrics, Unseen | None]:
     """Tune and cross-validate, as far as the recipe asks for it.
 
     Returns
@@ -277,6 +280,8 @@ def _refine(
         The rows as that takes them.
     mapping
         Metrics of the folds, as of a part of the split.
+    Unseen or None
+        What the rows of the folds were told.
     """
     from mmp.pipelines.folds import CV, cross_validate
     from mmp.pipelines.tune import tune
@@ -292,7 +297,7 @@ def _refine(
             if tuned.changes_steps:
                 prepared = prepare(rows, parts, recipe, row)
     if not divisions:
-        return recipe, prepared, {}
+        return recipe, prepared, {}, None
     with steps("folds") as note:
         folded = cross_validate(active, rows, divisions, recipe, row, steps.progress)
         findings.add(folded.findings)
@@ -300,7 +305,7 @@ def _refine(
     metrics: Metrics = {CV: folded.metrics}
     if untuned.model.hyperparameters.tuning_enabled and untuned.data.split.inner_folds is not None:
         metrics = {**metrics, **_nested(active, rows, divisions, untuned, steps, findings)}
-    return folded.recipe, prepared, metrics
+    return folded.recipe, prepared, metrics, folded.unseen
 
 
 def _nested(

@@ -172,6 +172,8 @@ class Served:
             "target": bundle.target.name,
             "classes": list(bundle.classes),
             "threshold": bundle.threshold if bundle.positive is not None else None,
+            "decision": dict(bundle.decision),
+            "calibration": bundle.calibration,
             "coverage": bundle.coverage,
             "metrics": dict(bundle.metrics),
             "hyperparameters": dict(bundle.parameters),
