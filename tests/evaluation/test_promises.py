@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from mmp.catalog.metrics import METRICS, UnknownMetricError, parse
 from mmp.errors import DataError
 from mmp.evaluation.confidence import Resampled, intervals
-from mmp.evaluation.evaluate import evaluate
+from mmp.evaluation.evaluate import evaluate, rows_of
+from mmp.evaluation.plots import canvas
+from mmp.evaluation.plots.promises import Promised, pictures
 from mmp.modeling.conformal import PredictionSets
 from mmp.modeling.target import Target
 from mmp.modeling.uncertainty import CERTAIN, Uncertainty
@@ -62,7 +64,8 @@ def test_they_have_confidence_intervals_like_any_mean():
     rng = np.random.default_rng(1)
     truth = rng.normal(size=400)
     output = np.column_stack((np.zeros(400), np.full(400, -1.0), np.full(400, 1.0)))
-    resampled = Resampled.of(Target("regression", truth), output, seed=1, uncertainty=BOUNDS)
+    target = Target("regression", truth)
+    resampled = Resampled.of(target, rows_of(target, output, uncertainty=BOUNDS), seed=1)
     found = intervals(resampled, ["interval_coverage"])["interval_coverage"]
     share = float((np.abs(truth) <= 1).mean())
     assert found.low < share < found.high
@@ -102,3 +105,39 @@ def test_names_of_quantiles():
         with pytest.raises(UnknownMetricError):
             parse(wrong, "regression")
     assert all(METRICS[name].needs == "promises" for name in ("set_size", "interval_width"))
+
+
+def promised(rows, says, coverage=None, classes=()):
+    return Promised(rows, says, coverage, "price [$]", classes, "test")
+
+
+def drawn(value, folder):
+    for name, figure in pictures(value):
+        canvas.save(figure, folder / f"{name}.png")
+    return sorted(made.stem for made in folder.iterdir())
+
+
+@pytest.mark.parametrize("n_rows", [3, 25, 400])
+@pytest.mark.parametrize("world", ["plain", "constant", "heavy", "covered", "missed"])
+def test_pictures_of_bounds_and_quantiles_can_be_drawn(n_rows, world, tmp_path):
+    rng = np.random.default_rng(n_rows)
+    truth = rng.exponential(size=n_rows) ** (6 if world == "heavy" else 1)
+    predicted = np.full(n_rows, 2.0) if world == "constant" else truth * rng.uniform(0.5, 2, n_rows)
+    reach = {"covered": 1e9, "missed": 0.0}.get(world, 0.3)
+    says = Uncertainty(("pred_p0.1", "pred_p50", "lower", "upper"))
+    output = np.column_stack((predicted, predicted - 1, predicted, predicted - reach, predicted + reach))
+    rows = rows_of(Target("regression", truth), output, uncertainty=says)
+    made = drawn(promised(rows, says, 0.9), tmp_path)
+    assert made == (["quantiles"] if n_rows == 3 else ["intervals", "quantiles"])
+
+
+@pytest.mark.parametrize("n_classes", [2, 5, 40])
+def test_pictures_of_sets_can_be_drawn(n_classes, tmp_path):
+    rng = np.random.default_rng(n_classes)
+    output = rng.dirichlet(np.ones(n_classes), 90)
+    says = Uncertainty(sets=PredictionSets(0.9 / n_classes, 0.9))
+    classes = tuple(f"<={number} 등급" for number in range(n_classes))
+    target = Target("classification", rng.integers(0, n_classes - 1, 90).astype(np.int32), classes)
+    rows = rows_of(target, output, uncertainty=says)
+    assert drawn(promised(rows, says, 0.9, classes), tmp_path) == ["prediction_sets"]
+    assert not list(pictures(promised(rows_of(target, output), CERTAIN, None, classes)))

@@ -185,10 +185,14 @@ def _judged(
 ) -> Named:
     from mmp.evaluation.evaluate import rows_of
     from mmp.evaluation.metrics import Decisions
-    from mmp.evaluation.plots import classes, numbers
+    from mmp.evaluation.plots import classes, numbers, promises
     from mmp.evaluation.plots.reliability import reliability
 
-    rows = rows_of(sample.whole, output, threshold=bundle.threshold)
+    says = bundle.uncertainty
+    rows = rows_of(sample.whole, output, threshold=bundle.threshold, uncertainty=says)
+    yield from promises.pictures(
+        promises.Promised(rows, says, bundle.coverage, bundle.target.name, bundle.classes, sample.part)
+    )
     if not isinstance(rows, Decisions):
         yield from numbers.pictures(numbers.Measured(rows, bundle.target.name, sample.part))
         return
