@@ -60,7 +60,7 @@ def row_of(base: ModelRow) -> ModelRow:
         aliases={name: own for name, own in base.aliases.items() if name not in taken} | _OWN_ALIASES,
         reserved=base.reserved | taken,
         defaults={**base.defaults, **DEFAULTS, BASE: base.class_path},
-        stopping_metrics=stopping_on(**{LOSS: LOSS}) if base.early_stopping else base.stopping_metrics,
+        stopping_metrics=stopping_on(**{LOSS: "loss"}) if base.early_stopping else base.stopping_metrics,
         base=base,
     )
 
@@ -84,6 +84,12 @@ def base_of(written: Mapping[str, Any]) -> str:
     """Return the class path of the base that a recipe's hyperparameters name, or the default one."""
     names = (BASE, *_OWN_ALIASES)
     return str(next((written[name] for name in names if name in written), DEFAULTS[BASE]))
+
+
+def levels_of(class_path: str | None, written: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the quantiles that a recipe's model predicts, rising; none where it is no model of quantiles."""
+    levels = written.get(LEVELS, DEFAULTS[LEVELS])
+    return tuple(sorted(levels)) if class_path in SPELLINGS and not wrong_levels(levels) else ()
 
 
 def wrong_levels(levels: Any) -> str:
