@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.judged import CONFIG, content, crown, logged, trained
 from tests.tables import KEY, recipe, write_mixed
 
 from mmp.errors import MissingColumnsError
@@ -15,43 +15,14 @@ from mmp.evaluation.confidence import by_name
 from mmp.pipelines.evaluate import evaluate
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
-from mmp.tracking.stores import connect
-
-REGISTERED = "mlflow: {registered_model_name: churn}\n"
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_mixed(tmp_path / "table.csv", n_rows=600)
-    (tmp_path / "config.yaml").write_text(REGISTERED)
+    (tmp_path / "config.yaml").write_text(CONFIG)
     return tmp_path
-
-
-def trained(labels="text", *, table="table.csv", class_path=None, lines=(), **values):
-    task = "regression" if labels == "value" else "classification"
-    class_path = (
-        class_path or f"sklearn.linear_model.{'Ridge' if task == 'regression' else 'LogisticRegression'}"
-    )
-    text = recipe("r", task, class_path, table, "label", entities=[KEY], values=values, lines=lines)
-    Path("r.yaml").write_text(text, encoding="utf-8")
-    return train(load_recipe("r.yaml"), load_config("config.yaml"))
-
-
-def logged(run_id):
-    with connect(load_config("config.yaml").value.mlflow) as store:
-        return store.get_run(run_id)
-
-
-def content(folder, run_id, name):
-    (path,) = folder.glob(f"mlruns/artifacts/*/{run_id}/artifacts/evaluation/{name}")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def crown(run_id, alias="champion"):
-    with connect(load_config("config.yaml").value.mlflow) as store:
-        version = store.register("churn", run_id)
-        store.set_alias("churn", alias, str(version))
 
 
 @pytest.mark.parametrize("labels", ["text", "awkward", "value"])

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from mmp.catalog.metrics import METRICS
+from mmp.catalog.metrics import parse
+from mmp.errors import TrainingError
 from mmp.evaluation.confidence import Interval, percentiles
 from mmp.evaluation.evaluate import requests
 from mmp.evaluation.metrics import UndefinedMetricError
@@ -116,8 +117,7 @@ def compare(
     ours, theirs : Resampled
         What they say of the same rows; the second is made of the first by `Resampled.of_another`.
     names : iterable of str
-        What to compare beside the loss that decides; a function of the user's own and a metric without a
-        value for both is left out.
+        What to compare beside the loss that decides; a metric without a value for both is left out.
     other, remark : str
         As of `Comparison`.
 
@@ -134,7 +134,7 @@ def compare(
     """
     loss = LOSSES[ours.target.kind]
     wanted = requests((*names, loss), task=ours.target.kind, classes=ours.target.classes)
-    found = {metric.name: _difference(ours, theirs, metric) for metric in wanted if metric.needs != "own"}
+    found = {metric.name: _difference(ours, theirs, metric) for metric in wanted}
     known = {name: difference for name, difference in found.items() if difference is not None}
     return Comparison(other, loss, len(ours.target), known, remark)
 
@@ -154,23 +154,22 @@ def trivial(training: Target, n_rows: int) -> npt.NDArray[np.float64]:
     return np.tile(shares, (n_rows, 1))
 
 
-def main_metrics(names: Iterable[str]) -> list[str]:
+def main_metrics(names: Iterable[str], task: str) -> list[str]:
     """Return the names without the variants by class and by average.
 
     Examples
     --------
-    >>> main_metrics(["f1", "f1_macro", "log_loss"])
+    >>> main_metrics(["f1", "f1_macro", "log_loss"], "classification")
     ['f1', 'log_loss']
     """
-    return [name for name in names if name in METRICS]
+    found = {name: parse(name, task) for name in names}
+    return [name for name, metric in found.items() if not metric.variant or metric.needs == "promises"]
 
 
 def _difference(ours: Resampled, theirs: Resampled, metric: Metric) -> Difference | None:
     try:
         mine, other = ours.value(metric), theirs.value(metric)
-    except UndefinedMetricError:
-        return None
-    if not np.isfinite((mine, other)).all():
+    except (UndefinedMetricError, TrainingError):
         return None
     of_mine, of_other = ours.values(metric), theirs.values(metric)
     interval = None if of_mine is None or of_other is None else percentiles(of_mine - of_other)

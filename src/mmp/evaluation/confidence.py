@@ -94,12 +94,25 @@ class Resampled:
         return self.of(self.target.take(positions), self.rows.take(positions), seed=self.seed)
 
     def value(self, metric: Metric) -> float:
-        """Return the value of a metric of mmp's own; raises what `value_of` does."""
-        return float(value_of(metric, self.rows, self.target))
+        """Return the value of a metric.
+
+        Raises
+        ------
+        UndefinedMetricError
+            It has none on these rows.
+        TrainingError
+            It is a function of the user's own, which fails.
+        """
+        if metric.needs == "own":
+            return own.value(metric.formula, self.rows, self.target)
+        value = float(value_of(metric, self.rows, self.target))
+        if not math.isfinite(value):
+            raise UndefinedMetricError("not every class that it is about is in these rows")
+        return value
 
     def values(self, metric: Metric) -> Floats | None:
-        """Return the value of a metric of mmp's own on each resample, None where these say nothing of it."""
-        if metric.name in _NOT_BY_RESAMPLES:
+        """Return the value on each resample, None where these say nothing of it or it is the user's own."""
+        if metric.needs == "own" or metric.name in _NOT_BY_RESAMPLES:
             return None
         if metric.name not in self._values:
             self._values[metric.name] = value_of(metric, self._drawn, self.target)

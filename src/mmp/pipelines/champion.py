@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mmp.errors import DataError, Finding, MmpError
+from mmp.errors import DataError, MmpError
+from mmp.evaluation.evaluate import rows_of
 from mmp.modeling.decision import numbers
 from mmp.pipelines.model import load_model
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from mmp.evaluation.confidence import Resampled
     from mmp.modeling.bundle import Bundle
     from mmp.modeling.target import Label
     from mmp.pipelines.rows import Rows
@@ -55,10 +57,14 @@ class Champion:
         """What it is called in a sentence."""
         return f"{self.alias} ({self.run_id[:8]})"
 
+    def on(self, ours: Resampled) -> Resampled:
+        """Return what it says of the test rows, and of the resamples that the new model is judged by."""
+        return ours.of_another(rows_of(ours.target, self.output, threshold=self.threshold))
+
 
 def champions(
     active: ActiveRun, config: Config, rows: Rows, test: npt.NDArray[np.int64] | None, recipe: Recipe
-) -> tuple[dict[str, Champion], list[Finding]]:
+) -> tuple[dict[str, Champion], dict[str, str]]:
     """Ask the models behind the aliases that a recipe compares with, ``champion`` always.
 
     Parameters
@@ -78,13 +84,13 @@ def champions(
     -------
     dict of str to Champion
         By alias; an alias that no version has is left out.
-    list of Finding
-        Why a model that is there could not be asked.
+    dict of str to str
+        Why a model that is there could not be asked, by alias.
     """
     found: dict[str, Champion] = {}
-    findings: list[Finding] = []
+    unanswered: dict[str, str] = {}
     if config.mlflow.registered_model_name is None or test is None:
-        return found, findings
+        return found, unanswered
     aliases = (ALIAS, *(gate.vs for gate in recipe.evaluation.gates.values() if gate.vs is not None))
     for alias in dict.fromkeys(aliases):
         run_id = active.store.resolve_alias(config.mlflow.registered_model_name, alias)
@@ -93,9 +99,8 @@ def champions(
         try:
             found[alias] = _ask(alias, run_id, active, config, rows, test)
         except MmpError as error:
-            message = f"The model is not compared with {alias} ({run_id[:8]}): {error.message}"
-            findings.append(Finding("champion", "warn", message))
-    return found, findings
+            unanswered[alias] = error.message
+    return found, unanswered
 
 
 def _ask(

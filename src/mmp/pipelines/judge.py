@@ -10,6 +10,7 @@ from mmp.evaluation.comparison import compare, main_metrics, trivial
 from mmp.evaluation.confidence import Resampled, by_name, intervals
 from mmp.evaluation.evaluate import rows_of
 from mmp.pipelines.champion import champions
+from mmp.pipelines.gates import Gated, examine
 from mmp.pipelines.slices import BySlice, Cuts, with_ends, write_json
 from mmp.tracking.scratch import scratch
 
@@ -53,12 +54,15 @@ class Judgement:
         95 % intervals of the test metrics.
     comparisons : tuple of Comparison
         With a model that has learned nothing, and with those in use.
+    gates : tuple of Gated
+        The limits of the recipe, and whether they are kept.
     findings : tuple of Finding
         What is worth telling.
     """
 
     intervals: Mapping[str, Interval] = field(default_factory=dict)
     comparisons: tuple[Comparison, ...] = ()
+    gates: tuple[Gated, ...] = ()
     findings: tuple[Finding, ...] = ()
 
 
@@ -72,20 +76,28 @@ class Questions:
         What the models in use say of the rows, by alias.
     cuts : Cuts
         The rows divided by columns.
-    findings : tuple of Finding
-        What could not be asked.
+    unanswered : mapping of str to str
+        Why a model in use could not be asked, by alias.
     """
 
     champions: Mapping[str, Champion]
     cuts: Cuts
-    findings: tuple[Finding, ...]
+    unanswered: Mapping[str, str]
 
     @classmethod
     def of(cls, active: ActiveRun, config: Config, rows: Rows, parts: Parts, recipe: Recipe) -> Questions:
         """Take them; parameters as of `mmp.pipelines.champion.champions`, and positions by part."""
         test = parts.get(PART)
-        found, findings = champions(active, config, rows, test, recipe)
-        return cls(found, Cuts.of(rows, test, recipe), tuple(findings))
+        found, unanswered = champions(active, config, rows, test, recipe)
+        return cls(found, Cuts.of(rows, test, recipe), unanswered)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What could not be asked."""
+        return [
+            Finding("champion", "warn", f"The model is not compared with {alias}: {reason}")
+            for alias, reason in self.unanswered.items()
+        ]
 
 
 def judge(
@@ -112,37 +124,39 @@ def judge(
         Names the seed, and says whether to draw.
     """
     if PART not in outputs:
-        return Judgement()
-    findings = list(questions.findings)
+        unheld = (
+            Gated(name, holds=False, sentence=f"{name} has no value: there are no test rows")
+            for name in recipe.evaluation.gates
+        )
+        return Judgement(gates=tuple(unheld))
+    findings = questions.findings
     target, output = targets[PART], outputs[PART]
     rows = rows_of(target, output, threshold=bundle.threshold, uncertainty=bundle.uncertainty)
     ours = Resampled.of(target, rows, seed=recipe.evaluation.random_state)
     found = intervals(ours, bundle.metrics[PART], findings=findings)
-    comparisons = _compare(ours, targets["train"], bundle, questions.champions)
-    slices = BySlice.of(questions.cuts, ours, main_metrics(bundle.metrics[PART]))
+    names = main_metrics(bundle.metrics[PART], bundle.task)
+    nothing_learned = rows_of(target, trivial(targets["train"], len(target)), threshold=bundle.threshold)
+    others = {alias: champion.on(ours) for alias, champion in questions.champions.items()}
+    comparisons = (
+        compare(ours, ours.of_another(nothing_learned), names, other=_TRIVIAL[bundle.task]),
+        *(
+            compare(ours, others[alias], names, other=champion.name, remark=champion.remark)
+            for alias, champion in questions.champions.items()
+        ),
+    )
+    slices = BySlice.of(questions.cuts, ours, names)
+    gates = examine(recipe.evaluation.gates, ours, others, questions.unanswered)
     findings += [*_findings(comparisons), *slices.findings]
-    judgement = Judgement(found, comparisons, tuple(findings))
+    if gates and all(gate.holds for gate in gates):
+        sentences = "; ".join(gate.sentence for gate in gates)
+        findings.append(Finding("gates", "info", f"All gates hold: {sentences}."))
+    judgement = Judgement(found, comparisons, gates, tuple(findings))
     active.log_metrics(by_name(found))
     with scratch(FOLDER) as folder:
         _write(judgement, slices, bundle, folder)
         slices.write(folder, with_plots=recipe.evaluation.plots)
         active.add_folder(folder, FOLDER)
     return judgement
-
-
-def _compare(
-    ours: Resampled, training: Target, bundle: Bundle, champions: Mapping[str, Champion]
-) -> tuple[Comparison, ...]:
-    names, n_rows = main_metrics(bundle.metrics[PART]), len(ours.target)
-    nothing_learned = rows_of(ours.target, trivial(training, n_rows), threshold=bundle.threshold)
-    others = [(_TRIVIAL[bundle.task], nothing_learned, "")] + [
-        (champion.name, rows_of(ours.target, champion.output, threshold=champion.threshold), champion.remark)
-        for champion in champions.values()
-    ]
-    return tuple(
-        compare(ours, ours.of_another(rows), names, other=name, remark=remark)
-        for name, rows, remark in others
-    )
 
 
 def _findings(comparisons: Sequence[Comparison]) -> list[Finding]:
@@ -168,6 +182,7 @@ def _summary(judgement: Judgement, slices: BySlice, bundle: Bundle) -> dict[str,
         "rows": slices.found.n_rows,
         "metrics": with_ends(bundle.metrics[PART], judgement.intervals),
         "comparisons": [comparison.sentence for comparison in judgement.comparisons],
+        "gates": [gate.as_dict() for gate in judgement.gates],
         "worst_slices": slices.as_dict()["worst"],
         "other_metrics": {split: dict(values) for split, values in bundle.metrics.items() if split != PART},
         "findings": [finding.message for finding in judgement.findings],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
-import math
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mmp.data.table import select, take
-from mmp.errors import Finding
+from mmp.errors import Finding, TrainingError
 from mmp.evaluation.confidence import intervals
 from mmp.evaluation.evaluate import requests
 from mmp.evaluation.metrics import Errors, UndefinedMetricError
@@ -196,12 +196,8 @@ def _rows_of(one: Cut, found: Slice) -> npt.NDArray[np.int64]:
 def _metrics(resampled: Resampled, names: Sequence[str]) -> dict[str, dict[str, float | None]]:
     values: dict[str, float] = {}
     for metric in requests(names, task=resampled.target.kind, classes=resampled.target.classes):
-        try:
-            value = resampled.value(metric)
-        except UndefinedMetricError:
-            continue
-        if math.isfinite(value):
-            values[metric.name] = value
+        with suppress(UndefinedMetricError, TrainingError):
+            values[metric.name] = resampled.value(metric)
     return with_ends(values, intervals(resampled, values))
 
 

@@ -16,6 +16,7 @@ from mmp.pipelines.adjust import adjust
 from mmp.pipelines.check import model_row, refuse_settings
 from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
 from mmp.pipelines.fitting import Ready, fit, predict
+from mmp.pipelines.gates import require
 from mmp.pipelines.judge import Questions, judge
 from mmp.pipelines.model import MODEL_FOLDER
 from mmp.pipelines.pictures import Sample, show
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from mmp.modeling.fit import Fitted
     from mmp.pipelines.adjust import Adjusted
     from mmp.pipelines.decide import Unseen
+    from mmp.pipelines.gates import Gated
     from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
     from mmp.pipelines.steps import Watcher
@@ -191,7 +193,7 @@ def train(
         with steps("package") as note:
             note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
-            note(_finish(active, where, log_file))
+            note(_finish(active, where, log_file, judgement.gates))
         files = tuple(store.artifacts(active.run_id))
 
     return TrainResult(
@@ -414,10 +416,11 @@ def _package(bundle: Bundle, active: ActiveRun, *, recipe_digest: str) -> str:
         return record.size_in_words(model)
 
 
-def _finish(active: ActiveRun, config: Config, log_file: Path | None) -> str:
-    """Keep the log, add the model to the registry where the config says so, and say where the run is."""
+def _finish(active: ActiveRun, config: Config, log_file: Path | None, gates: Sequence[Gated]) -> str:
+    """Keep the log, add the model to the registry where it may go there, and say where the run is."""
     if log_file and config.logging.upload_to_mlflow:
         active.log_file(log_file, "logs")
+    require(gates, active.run_id)
     where, name = f"experiment {active.experiment}", config.mlflow.registered_model_name
     if name is None:
         return where

@@ -60,7 +60,6 @@ NOT_YET = (
         "choose another (mmp list models)",
         lambda r: TASKS[r.task_choice].available and is_old_model(r.model.class_path),
     ),
-    NotYet("evaluation.gates", "a gate", "leave it out", lambda r: bool(r.evaluation.gates)),
 )
 
 NOT_YET_IN_CONFIG = (

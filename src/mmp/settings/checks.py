@@ -122,6 +122,7 @@ def check(recipe: Loaded[Recipe] | Recipe, config: Loaded[Config] | Config) -> l
     what, place, line = _opened(recipe)
     where, place_in_config, _ = _opened(config)
     issues = [*_recipe(what), *_source(what, where), *_feature_store(what, where)]
+    issues += _gates_of_others(what, where)
     issues += [_Issue("available", "error", key, text) for key, text in missing_features(what)]
     issues.sort(key=lambda issue: line(_path(issue.key)))
     findings = [_finding(issue, place) for issue in issues]
@@ -507,6 +508,34 @@ def _metric_issues(key: str | Path_, name: str, recipe: Recipe, *, of_decisions:
         yield _Issue("threshold", "error", key, message)
 
 
+# -- gates ---------------------------------------------------------------------------------------------
+
+
+def _gates(recipe: Recipe) -> _Issues:
+    split = recipe.data.split
+    for name, gate in recipe.evaluation.gates.items():
+        key = ("evaluation", "gates", name)
+        if gate.min is None and gate.max is None and gate.vs is None:
+            yield _Issue("gates", "error", key, "it limits nothing; write min, max or `vs: champion`")
+        if gate.min is not None and gate.max is not None and gate.min > gate.max:
+            message = f"nothing is at least {gate.min:g} and at most {gate.max:g}"
+            yield _Issue("gates", "error", key, message)
+        if gate.tolerance and gate.vs is None:
+            yield _Issue("gates", "warn", (*key, "tolerance"), "it has no effect without vs")
+    if recipe.evaluation.gates and split.strategy != "predefined" and not split.test:
+        message = (
+            "gates are held against the test split, whose share is 0; write `test: 0.15` under data.split"
+        )
+        yield _Issue("gates", "error", "evaluation.gates", message)
+
+
+def _gates_of_others(recipe: Recipe, config: Config) -> _Issues:
+    for name, gate in recipe.evaluation.gates.items():
+        if gate.vs is not None and config.mlflow.registered_model_name is None:
+            message = f"the config names no model that has a {gate.vs}; write mlflow.registered_model_name"
+            yield _Issue("gates", "error", ("evaluation", "gates", name, "vs"), message)
+
+
 # -- features ------------------------------------------------------------------------------------------
 
 
@@ -738,6 +767,7 @@ _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _threshold,
     _promises,
     _metrics,
+    _gates,
     _fetcher,
     _split,
     _data_checks,
