@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from mmp.modeling.engines.compiled import _n_leaves, _splits, compiled
+from mmp.modeling.engines.compiled import _n_leaves, compiled, splits
 from mmp.modeling.engines.walk import of_xgboost
 from mmp.modeling.engines.xgboost import XGBoostModel, _learner, load
 
@@ -145,8 +145,8 @@ def deep(walk):
 
 def test_trees_come_out_of_a_walk_as_they_went_in(model, walk):
     stored = _learner(model.booster)["gradient_booster"]["model"]["trees"]
-    splits = [split for tree in walk.trees() for split in _splits(tree)]
-    assert len(splits) == sum(sum(left >= 0 for left in tree["left_children"]) for tree in stored)
+    made = [split for tree in walk.trees() for split in splits(tree)]
+    assert len(made) == sum(sum(left >= 0 for left in tree["left_children"]) for tree in stored)
     thresholds = Counter(
         (tree["split_indices"][node], np.float32(tree["split_conditions"][node]))
         for tree in stored
@@ -154,9 +154,9 @@ def test_trees_come_out_of_a_walk_as_they_went_in(model, walk):
         if left >= 0 and not tree["split_type"][node]
     )
     assert thresholds == Counter(
-        (split.feature, np.float32(split.threshold)) for split in splits if split.members is None
+        (split.feature, np.float32(split.threshold)) for split in made if split.members is None
     )
-    sets = [sorted(split.members) for split in splits if split.members is not None]
+    sets = [sorted(split.members) for split in made if split.members is not None]
     assert sum(map(len, sets)) == sum(sum(tree["categories_sizes"]) for tree in stored)
 
 

@@ -268,7 +268,7 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
     types = {spec.name: pa.string() for spec in bundle.inputs}
     types |= {name: _plain(declared.field(name).type) for name in keys}
     # a thread of ours for each core, and none of the library's own beside it: see docs/adr
-    one = replace(bundle, model=bundle.model.with_threads(1))
+    one = replace(bundle, model=bundle.model.with_threads(1).ready_for(job.rows.n_rows))
     schema = one.predict(no_rows(pa.schema(list(types.items())))).to_arrow().schema
     top_k = job.policy.explain_top_k
     strongest = None if top_k is None else Strongest(one, top_k)

@@ -138,6 +138,10 @@ class Model(ABC):
         """Say what predicts a table of so many rows, None where nobody knows how many."""
         return ", ".join(f"{name}'s own call" for name in self.libraries)
 
+    def ready_for(self, n_rows: int | None) -> Self:  # noqa: ARG002 - for those that have a choice
+        """Return the same model in the form that is quickest for so many rows, None for nobody knows."""
+        return self
+
     def with_threads(self, n_threads: int) -> Self:
         """Return the same model, predicting with at most so many threads."""
         return replace(self, threads=n_threads)

@@ -47,8 +47,10 @@ if TYPE_CHECKING:
 NAME: Final = "compiled trees"
 """How a run says that they predicted."""
 
+MOST_LEAVES: Final = 256
+"""Of a tree: their numbers are bytes."""
+
 _SOURCE: Final = Path(__file__).with_suffix(".ll")
-_MOST_LEAVES: Final = 256
 _MOST_COLUMNS: Final = 1024
 _MOST_SPLITS: Final = 255  # of a tree, on average: categories may need several
 _KNOWN: Final = 254  # thresholds of a byte: 255 is more than all of them, for missing values
@@ -177,7 +179,7 @@ def compiled(
     Compiled or None
         None where llvmlite (extra ``compiled``) is not there, or trees are too large to be quick.
     """
-    if not is_installed("llvmlite") or max(map(_n_leaves, trees)) > _MOST_LEAVES:
+    if not is_installed("llvmlite") or max(map(_n_leaves, trees)) > MOST_LEAVES:
         return None
     columns = _Columns(trees)
     if len(columns.known) > _MOST_COLUMNS:
@@ -188,11 +190,10 @@ def compiled(
     if len(layout.splits) > _MOST_SPLITS * len(trees):
         return None
     groups = np.arange(len(trees)) // (len(trees) // len(base))
-    ends = zip(layout.ends, layout.first_leaves, groups.tolist(), strict=True)
     return Compiled(
         *columns.arrays(base.dtype, right),
-        splits=np.array([tuple(split) for split in layout.splits], _SPLIT),
-        trees=np.array(list(ends), _TREE),
+        splits=_records(layout.splits, _SPLIT),
+        trees=_records(np.column_stack((layout.ends, layout.first_leaves, groups)), _TREE),
         leaves=np.array(layout.leaves, base.dtype),
         base=base,
         right=right,
@@ -205,15 +206,29 @@ def exponentials(numbers: Numbers) -> None:
     code.powers(numbers.ctypes.data, numbers.size)
 
 
+def softmax(margins: Numbers) -> Numbers:
+    """Return the shares of groups in each row, of shape (n_groups, n_rows), as boosters compute them.
+
+    Powers are summed in double precision, one after the other.
+    """
+    powers: Numbers = margins - margins.max(axis=0)
+    exponentials(powers)
+    total = np.zeros(powers.shape[1])
+    for group in powers:
+        total += group
+    return np.divide(powers, total.astype(powers.dtype), out=powers)
+
+
 def _n_leaves(node: Node) -> int:
     return _n_leaves(node.left) + _n_leaves(node.right) if isinstance(node, Split) else 1
 
 
-def _splits(node: Node) -> Iterator[Split]:
+def splits(node: Node) -> Iterator[Split]:
+    """Yield the splits of a tree, parents first."""
     if isinstance(node, Split):
         yield node
-        yield from _splits(node.left)
-        yield from _splits(node.right)
+        yield from splits(node.left)
+        yield from splits(node.right)
 
 
 class _Columns:
@@ -222,7 +237,7 @@ class _Columns:
     def __init__(self, trees: Sequence[Node]) -> None:
         asked: dict[Column, set[float]] = {}
         for tree in trees:
-            for split in _splits(tree):
+            for split in splits(tree):
                 about = (
                     {split.threshold} if split.members is None else {each // _BITS for each in split.members}
                 )
@@ -312,6 +327,16 @@ class _Layout:
         for split in own:
             split[-1] = len(self.leaves) - first
         self._add(node.right, first)
+
+
+def _records(rows: npt.ArrayLike, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Return rows of integers as records, a field for each column."""
+    assert dtype.names is not None, "a record has fields"
+    numbers = np.reshape(rows, (-1, len(dtype.names)))
+    records = np.empty(len(numbers), dtype)
+    for name, column in zip(dtype.names, numbers.T, strict=True):
+        records[name] = column
+    return records
 
 
 def _aligned(size: int) -> npt.NDArray[np.uint8]:

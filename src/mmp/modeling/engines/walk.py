@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 from mmp.modeling.engines.base import both_classes
-from mmp.modeling.engines.compiled import Split, exponentials
+from mmp.modeling.engines.compiled import Split, exponentials, softmax
 from mmp.modeling.engines.libm import libm
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class Walk:
             return np.asarray(margins[0], np.float64)
         if self.link == "logistic":
             return both_classes(_sigmoids(margins[0]))
-        return np.asarray(_softmaxes(margins).T, np.float64)
+        return np.asarray(softmax(margins).T, np.float64)
 
     def agrees(
         self,
@@ -492,12 +492,3 @@ def _softmax(margins: Singles) -> Singles:
     largest, expf = margins.max(), libm().expf
     powers = np.array([expf(float(margin - largest)) for margin in margins])
     return powers.astype(np.float32) / np.float32(np.add.accumulate(powers)[-1])  # one after the other
-
-
-def _softmaxes(margins: Singles) -> Singles:
-    powers: Singles = margins - margins.max(axis=0)
-    exponentials(powers)
-    total = np.zeros(powers.shape[1])
-    for group in powers:
-        total += group
-    return np.divide(powers, total.astype(np.float32), out=powers)
