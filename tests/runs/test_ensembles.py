@@ -51,7 +51,10 @@ def project(tmp_path, monkeypatch):
             interface["positive_class"] = "yes, gladly"
         data = {"loader": {"source_uri": "table.csv"}, "data_interface": interface, **more.pop("data", {})}
         lines = [NO_PICTURES, "name: r", f"task_choice: {task}", f"model: {json.dumps(model)}"]
-        lines += [f"data: {json.dumps(data)}", *(f"{key}: {json.dumps(value)}" for key, value in more.items())]
+        lines += [
+            f"data: {json.dumps(data)}",
+            *(f"{key}: {json.dumps(value)}" for key, value in more.items()),
+        ]
         (tmp_path / "r.yaml").write_text("\n".join(lines), encoding="utf-8")
         return ("train", "-r", "r.yaml", "--json", "-q")
 
@@ -116,7 +119,7 @@ def test_one_seed_is_one_model(project, artifact, mmp):
 def test_who_learns_by_heart_is_not_believed(method, project, artifact, tmp_path, mmp):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 4))
-    label = np.where(x[:, 0] + 2.5 * rng.normal(size=600) > 0, "b", "a")
+    label = np.where(x[:, 0] + 2.5 * rng.normal(size=600) > 0, "\"yes, gladly\"", "no")
     rows = [",".join([KEY, *"wxyz", "label"])]
     rows += [f"{k}," + ",".join(map(str, v)) + f",{c}" for k, (v, c) in enumerate(zip(x, label, strict=True))]
     (tmp_path / "table.csv").write_text("\n".join(rows))
@@ -192,7 +195,9 @@ def test_trials_of_a_member_are_runs_below_the_training(project, artifact, mmp):
         names = sorted(run.name for run in store.search(tags={PARENT: result["run_id"]}))
     assert len(names) == 6
     assert sum("_member_0_trial_" in name for name in names) == 3
-    assert pq.read_table(io.BytesIO(artifact(result["run_id"], "tuning/member_2/trials.parquet"))).num_rows == 3
+    assert (
+        pq.read_table(io.BytesIO(artifact(result["run_id"], "tuning/member_2/trials.parquet"))).num_rows == 3
+    )
     assert logged(result["run_id"]).params["tuning.member_0.trials"] == "3"
 
 

@@ -156,6 +156,21 @@ def blend(
     return _product(outputs, target, weights) if target.classes else _sum(outputs, target, weights)
 
 
+def loss_of(output: Floats, target: Target, row_weights: Floats | None = None) -> float:
+    """Return the mean logarithmic loss, or the mean squared error.
+
+    Examples
+    --------
+    >>> from mmp.modeling.target import Target
+    >>> loss_of(np.array([1.0, 4.0]), Target("regression", np.array([1.0, 2.0])))
+    2.0
+    """
+    if not target.classes:
+        return float(np.average((output - target.values) ** 2, weights=row_weights))
+    said = output[np.arange(len(target)), target.values]
+    return float(np.average(-logs(said), weights=row_weights))
+
+
 # -- greedy --------------------------------------------------------------------------------------------
 
 

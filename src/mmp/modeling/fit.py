@@ -103,7 +103,7 @@ def fit_model(
     *,
     validation: tuple[Matrix, Target] | None = None,
     options: FitOptions | None = None,
-    on_iteration: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_iteration: Callable[[int, Mapping[str, float]], bool | None] | None = None,
 ) -> Fitted:
     """Fit an estimator.
 
@@ -125,7 +125,8 @@ def fit_model(
     options : FitOptions, optional
         Everything else.
     on_iteration : callable, optional
-        Called with the round, from 0, and its values on the validation rows.
+        Called with the round, from 0, and its values on the validation rows; the fit ends where it
+        returns true.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mmp.catalog.models import row_for
 from mmp.pipelines.source import find_source
 from mmp.settings import checks
-from mmp.settings.members import member_recipes
+from mmp.settings.members import candidate_recipes, member_recipes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -99,8 +99,10 @@ def model_row(recipe: Recipe) -> ModelRow:
 
 
 def models(recipe: Recipe) -> tuple[Recipe, ...]:
-    """Return a recipe for each estimator: the recipe itself, or one for each member of its ensemble."""
-    return member_recipes(recipe) if recipe.model.class_path is None else (recipe,)
+    """Return a recipe for each estimator: itself, one for each member, or for each that a preset tries."""
+    if recipe.model.preset:
+        return candidate_recipes(recipe)
+    return member_recipes(recipe) if recipe.model.ensemble else (recipe,)
 
 
 def _check_data(
@@ -109,6 +111,7 @@ def _check_data(
     # in here, because settings alone are checked without loading Arrow and NumPy
     from mmp.evaluation.evaluate import requests
     from mmp.modeling.union import unite
+    from mmp.pipelines import calibrate, decide
     from mmp.pipelines.enrich import enrich, feature_set, with_defaults
     from mmp.pipelines.prepare import fold_rows, in_words, prepare, split_rows
     from mmp.pipelines.rows import labelled_rows, read_table
@@ -122,11 +125,16 @@ def _check_data(
     parts = split_rows(rows, what)
     divisions = fold_rows(rows, parts, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])
-    made = [prepare(rows, parts, one, model_row(one)) for one in models(what)]
+    estimators = {one.model.class_path: one for one in models(what)}
+    made = [prepare(rows, parts, one, model_row(one)) for one in estimators.values()]
     n_columns = len(unite([prepared.pipeline for prepared in made]).pipeline.names)
     summary = (
         f"{recipe.path} holds together with {config.path} and {table.source}: {table.n_rows:,} rows, "
         f"{len(rows.features)} features, target {rows.describe_target()}; {in_words(parts, divisions)}; "
         f"{what.model.named} on {n_columns} columns"
     )
+    if calibrated := calibrate.in_words(what, parts):
+        summary += f", calibrated by {calibrated}"
+    if what.evaluation.searched:
+        summary += f", threshold {decide.in_words(what, rows.target, parts)}"
     return Checked(("settings", "data"), summary, (*findings, *enriched.findings, *rows.findings))

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from functools import partial
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,17 +21,17 @@ from mmp.modeling.union import unite
 from mmp.pipelines.check import model_row
 from mmp.pipelines.decide import thresholds
 from mmp.pipelines.fitting import Ready, fit
-from mmp.pipelines.folds import CV, for_good, judge
+from mmp.pipelines.folds import CV, judge
+from mmp.pipelines.out_of_fold import WATCHED, Folds, Said, out_of_fold, until
 from mmp.pipelines.prepare import Prepared, divide, prepare
 from mmp.pipelines.tune import tune
 from mmp.settings.members import member_recipes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     import numpy.typing as npt
 
-    from mmp.catalog.models import ModelRow
     from mmp.modeling.blending import Blend
     from mmp.modeling.target import Target
     from mmp.modeling.union import Union
@@ -49,103 +50,6 @@ OUT_OF_FOLD = "out_of_fold"
 
 FILE = "ensemble/members.json"
 """Where the run keeps what each member brings."""
-
-_JUDGED, _WATCHED = "judged", "validation"
-_MOST_CELLS = 20_000_000  # of prepared folds that are kept for the members to come
-
-
-@dataclass(frozen=True)
-class Said:
-    """A member, and what it says of rows that it was not fitted on.
-
-    Parameters
-    ----------
-    recipe : Recipe
-        Of this member alone, for the fit on all training rows.
-    outputs : tuple of ndarray
-        Of the ``validation`` rows of each fold.
-    seconds : float
-        Wall seconds that its fits took.
-    """
-
-    recipe: Recipe
-    outputs: tuple[Output, ...]
-    seconds: float
-
-    @property
-    def row(self) -> ModelRow:
-        """The estimator."""
-        return model_row(self.recipe)
-
-    @property
-    def output(self) -> Output:
-        """All outputs in the order of the folds."""
-        return np.concatenate(self.outputs)
-
-
-class Folds:
-    """The rows of each fold as members take them, prepared once for those that take them alike.
-
-    Parameters
-    ----------
-    rows : Rows
-        All rows, the table among them.
-    divisions : sequence of mapping of str to ndarray
-        Positions of ``train`` and ``validation`` of each fold.
-    watched : ndarray of int64 or None
-        Positions of the rows that early stopping looks at, those of the fold that judge where None.
-    """
-
-    def __init__(self, rows: Rows, divisions: Sequence[Parts], watched: npt.NDArray[np.int64] | None) -> None:
-        self.rows = rows
-        self.divisions = divisions
-        self._watched = watched
-        self._kept: dict[tuple[object, ...], Prepared] = {}
-        self._cells = 0
-
-    def __len__(self) -> int:
-        return len(self.divisions)
-
-    @property
-    def has_watched(self) -> bool:
-        """Whether there are rows for early stopping that the last fit can look at, too."""
-        return self._watched is not None
-
-    @property
-    def target(self) -> Target:
-        """The truth of the rows that judge, in the order of the folds."""
-        return self.rows.target.take(np.concatenate([parts["validation"] for parts in self.divisions]))
-
-    def prepared(self, number: int, recipe: Recipe) -> Prepared:
-        """Return the rows of one fold as the model of a recipe takes them."""
-        row = model_row(recipe)
-        # what `modeling.build` and `prepare` look at
-        traits = (row.engine, row.matrix_dtype, row.native_categories, row.handles_nulls, row.scale)
-        key = (number, *traits, id(recipe.preprocessor))
-        if key not in self._kept:
-            made = self._prepare(number, recipe, row)
-            self._cells += sum(matrix.values.size for matrix in made.matrices.values())
-            if self._cells > _MOST_CELLS:
-                return _watching(made, recipe)
-            self._kept[key] = made
-        return _watching(self._kept[key], recipe)
-
-    def _prepare(self, number: int, recipe: Recipe, row: ModelRow) -> Prepared:
-        fold = self.divisions[number]
-        parts = {"train": fold["train"], _JUDGED: fold["validation"]}
-        if self._watched is not None:
-            parts[_WATCHED] = self._watched
-        return prepare(self.rows, parts, recipe, row)
-
-
-def _watching(prepared: Prepared, recipe: Recipe) -> Prepared:
-    """Return the rows with those that early stopping is to look at, and without them where there is none."""
-    matrices = dict(prepared.matrices)
-    targets = {**prepared.targets, _WATCHED: prepared.targets.get(_WATCHED, prepared.targets[_JUDGED])}
-    watched = matrices.pop(_WATCHED, matrices[_JUDGED])
-    if recipe.model.early_stopping is not None:
-        matrices[_WATCHED] = watched
-    return replace(prepared, matrices=matrices, targets=targets)
 
 
 def join(
@@ -184,22 +88,49 @@ def join(
     members = _tuned(active, rows, parts, divisions, recipe, steps, findings)
     with steps("members") as note:
         made = divisions or divide(rows, parts["train"], recipe, every_class=False)
-        folds = Folds(rows, made, parts.get(_WATCHED))
+        folds = Folds(rows, made, parts.get(WATCHED))
         said = [
             out_of_fold(folds, member, partial(_tell, steps, name))
             for name, member in zip(names_of(members), members, strict=True)
         ]
         joined = Joined.of(recipe, said, folds)
         note(joined.in_words())
+    return finish(active, joined, parts, steps, findings, is_judged=bool(divisions))
+
+
+def finish(
+    active: ActiveRun,
+    joined: Joined,
+    parts: Parts,
+    steps: Steps,
+    findings: Findings,
+    *,
+    is_judged: bool,
+    ends_at: float = inf,
+) -> Ready:
+    """Score what members say together of rows that they do not know, and make ready for the last fit.
+
+    Parameters
+    ----------
+    active, parts, steps, findings
+        As of `join`.
+    joined : Joined
+        The members and their weights.
+    is_judged : bool
+        Whether their folds are those of cross-validation, which a run has metrics of.
+    ends_at : float
+        When boosters end as they are, by `time.perf_counter`.
+    """
     metrics: dict[str, Scores] = {OUT_OF_FOLD: joined.scores()}
     unseen = None
-    if divisions:
+    if is_judged:
         with steps("folds") as note:
-            judged = judge(active, rows, divisions, joined.outputs(), recipe)
+            folds = joined.folds
+            judged = judge(active, folds.rows, folds.divisions, joined.outputs(), joined.recipe)
             findings.add(judged.findings)
             note(judged.summary)
             metrics[CV], unseen = judged.metrics, judged.unseen
-    return replace(joined.ready(active, parts, metrics), unseen=unseen)
+    return replace(joined.ready(active, parts, metrics, ends_at), unseen=unseen)
 
 
 def united(members: Sequence[Prepared]) -> tuple[Prepared, Union]:
@@ -244,38 +175,6 @@ def _tuned(
                 findings.add(tuned.findings)
                 note(tuned.summary)
     return members
-
-
-def out_of_fold(folds: Folds, member: Recipe, tell: Callable[[str], None]) -> Said:
-    """Fit a member on the rows of each fold, and keep what it says of those that it was not fitted on.
-
-    Parameters
-    ----------
-    folds : Folds
-        The rows.
-    member : Recipe
-        Of this member alone.
-    tell : callable
-        Is told in words how far it is.
-
-    Raises
-    ------
-    MmpError
-        As of one fit.
-    """
-    outputs: list[Output] = []
-    stopped: list[int] = []
-    row, begun = model_row(member), time.perf_counter()
-    for number in range(len(folds)):
-        tell(f"fold {number + 1} of {len(folds)}")
-        prepared = folds.prepared(number, member)
-        model = fit(prepared, member, row).model
-        outputs.append(answer(model, prepared.matrices[_JUDGED], where=f"fold {number + 1}"))
-        if model.best_iteration is not None:
-            stopped.append(model.best_iteration + 1)
-    if not folds.has_watched:
-        member = for_good(member, row, stopped)
-    return Said(member, tuple(outputs), time.perf_counter() - begun)
 
 
 @dataclass(frozen=True)
@@ -337,7 +236,9 @@ class Joined:
         members = zip(self.blend.weights, self.names, scores, strict=True)
         return ", ".join(f"{weight:.2f} {name} ({primary} {score:.4f})" for weight, name, score in members)
 
-    def ready(self, active: ActiveRun, parts: Parts, metrics: Mapping[str, Scores]) -> Ready:
+    def ready(
+        self, active: ActiveRun, parts: Parts, metrics: Mapping[str, Scores], ends_at: float = inf
+    ) -> Ready:
         """Prepare all training rows as the members that count take them.
 
         Parameters
@@ -348,11 +249,13 @@ class Joined:
             Positions by part.
         metrics : mapping
             Of the folds.
+        ends_at : float
+            When boosters end as they are, by `time.perf_counter`.
         """
         counting = [self.said[place] for place in self.blend.counting]
         made = [prepare(self.folds.rows, parts, one.recipe, one.row) for one in counting]
         whole, union = united(made)
-        final = _Final(active, self.recipe, self.blend, self.shown(), counting, made, union)
+        final = _Final(active, self.recipe, self.blend, self.shown(), counting, made, union, ends_at)
         strongest = self.said[int(np.argmax(self.blend.weights))]
         return Ready(self.recipe, strongest.row, whole, metrics, final.fit)
 
@@ -382,13 +285,11 @@ class _Final:
     members: Sequence[Said]
     prepared: Sequence[Prepared]
     union: Union
+    ends_at: float
 
     def fit(self) -> Fitted:
         """Fit them, and log what each brings."""
-        fitted = [
-            fit(prepared, member.recipe, member.row)
-            for prepared, member in zip(self.prepared, self.members, strict=True)
-        ]
+        fitted = [self._fit(number) for number in range(len(self.members))]
         blended = self.blend.of_counting()
         model = ensemble.of(
             [ensemble.Member(one.model, taken) for one, taken in zip(fitted, self.union.taken, strict=True)],
@@ -404,6 +305,13 @@ class _Final:
         }
         findings = tuple(dict.fromkeys(found for one in fitted for found in one.findings))
         return Fitted(model, params, findings)
+
+    def _fit(self, number: int) -> Fitted:
+        """Fit one of them, in its share of the time that is left."""
+        member, now = self.members[number], time.perf_counter()
+        costs = [each.seconds * each.share for each in self.members[number:]]
+        watch = until(now + (self.ends_at - now) * costs[0] / sum(costs), time.perf_counter)
+        return fit(self.prepared[number], member.recipe, member.row, on_iteration=watch)
 
     def _outputs(self, fitted: Sequence[Fitted], part: str) -> Iterator[Output]:
         for one, prepared in zip(fitted, self.prepared, strict=True):
@@ -441,13 +349,13 @@ def _shown_of(recipe: Recipe) -> tuple[str, ...]:
     return (primary, "log_loss") if recipe.task_choice == "classification" else (primary,)
 
 
+def row_weights(recipe: Recipe, target: Target) -> npt.NDArray[np.float64] | None:
+    """Return how much each row counts by the recipe's class weights, None where all count alike."""
+    weight = recipe.model.class_weight
+    return None if weight is None else weights_by_class(weight, target)[target.values]
+
+
 def _blend(recipe: Recipe, outputs: Sequence[Output], target: Target) -> Blend:
-    ensemble_, weight = recipe.model.ensemble, recipe.model.class_weight
-    by_class = None if weight is None else weights_by_class(weight, target)
-    return blend(
-        ensemble_.method if ensemble_ else "greedy",
-        outputs,
-        target,
-        row_weights=None if by_class is None else by_class[target.values],
-        seed=recipe.evaluation.random_state,
-    )
+    method = recipe.model.ensemble.method if recipe.model.ensemble else "voting"
+    weights, seed = row_weights(recipe, target), recipe.evaluation.random_state
+    return blend(method, outputs, target, row_weights=weights, seed=seed)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
+from mmp.catalog import quantiles
 from mmp.modeling.answer import answer
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
+from mmp.modeling.uncertainty import Uncertainty
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,6 +45,8 @@ class Ready:
         Fits on the training rows.
     unseen : Unseen or None
         The rows of the folds, and what models told them that had not seen them.
+    ends_at : float
+        When the whole run is to be over, by `time.perf_counter`.
     """
 
     recipe: Recipe
@@ -49,6 +55,12 @@ class Ready:
     metrics: Mapping[str, Mapping[str, float]]
     fit: Callable[[], Fitted]
     unseen: Unseen | None = None
+    ends_at: float = inf
+
+    @property
+    def seconds(self) -> float:
+        """Wall seconds that are left."""
+        return max(0.0, self.ends_at - time.perf_counter())
 
 
 def fit(
@@ -57,7 +69,7 @@ def fit(
     row: ModelRow,
     *,
     threads: int | None = None,
-    on_iteration: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_iteration: Callable[[int, Mapping[str, float]], bool | None] | None = None,
 ) -> Fitted:
     """Fit the estimator of a recipe on the training rows; those of validation are watched.
 
@@ -72,7 +84,7 @@ def fit(
     threads : int, optional
         Instead of the recipe's.
     on_iteration : callable, optional
-        Is told of every round of boosting.
+        Is told of every round of boosting; the fit ends where it returns true.
 
     Raises
     ------
@@ -101,6 +113,12 @@ def fit(
         options=options,
         on_iteration=on_iteration,
     )
+
+
+def uncertainty(recipe: Recipe) -> Uncertainty:
+    """Return what the output of a fit says beyond the answer."""
+    model = recipe.model
+    return Uncertainty(quantiles.columns(quantiles.levels_of(model.class_path, model.hyperparameters.values)))
 
 
 def predict(model: Model, matrices: Mapping[str, Matrix]) -> dict[str, npt.NDArray[np.float64]]:

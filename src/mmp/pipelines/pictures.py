@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,6 +85,7 @@ def show(
     note: Note,
     *,
     before: npt.NDArray[np.float64] | None = None,
+    seconds: float = inf,
 ) -> list[Finding]:
     """Explain the model and draw it, as the recipe says, into the run's ``explain`` and ``plots``.
 
@@ -103,6 +105,8 @@ def show(
         Is told what was made.
     before : ndarray or None
         What it said of the same rows before its calibration.
+    seconds : float
+        Wall seconds that there are: a half of them for explanations, a quarter for the importance of columns.
 
     Returns
     -------
@@ -112,11 +116,11 @@ def show(
     wanted, findings, explanation = recipe.evaluation, list[Finding](), None
     with scratch("pictures") as folder:
         if wanted.explain.enabled:
-            explanation = _explain(bundle, sample, folder, findings)
+            explanation = _explain(bundle, sample, folder, findings, seconds / 2)
         if explanation is not None:
             note(f"SHAP values of {len(explanation.rows):,} {sample.part} rows")
         if wanted.plots and _can_draw(findings):
-            pictures = _pictures(bundle, sample, output, before, explanation)
+            pictures = _pictures(bundle, sample, output, before, explanation, seconds / 4)
             note(f"{_draw(pictures, folder)} plots")
         if not (wanted.explain.enabled or wanted.plots):
             note("left out")
@@ -125,11 +129,14 @@ def show(
     return findings
 
 
-def _explain(bundle: Bundle, sample: Sample, folder: Path, findings: list[Finding]) -> Explanation | None:
+def _explain(
+    bundle: Bundle, sample: Sample, folder: Path, findings: list[Finding], seconds: float
+) -> Explanation | None:
     from mmp.evaluation import explain
 
+    budget_s = min(explain.BUDGET_S, seconds)
     try:
-        explanation, found = explain.explain(bundle, sample.columns, sample.rows)
+        explanation, found = explain.explain(bundle, sample.columns, sample.rows, budget_s=budget_s)
     except SettingsError as error:
         findings.append(Finding("explain", "warn", f"{error.message} {error.hint}"))
         return None
@@ -163,12 +170,13 @@ def _pictures(
     output: npt.NDArray[np.float64],
     before: npt.NDArray[np.float64] | None,
     explanation: Explanation | None,
+    seconds: float,
 ) -> Named:
-    from mmp.evaluation.importance import importance
+    from mmp.evaluation.importance import BUDGET_S, importance
     from mmp.evaluation.plots import features
 
     yield from _judged(bundle, sample, output, before)
-    losses = importance(bundle, sample.columns, sample.target, seed=0)
+    losses = importance(bundle, sample.columns, sample.target, seed=0, budget_s=min(BUDGET_S, seconds))
     if losses:
         metric = TASKS[bundle.task].primary_metric
         yield "importance", features.importance(losses, metric=metric, split=sample.part)

@@ -188,8 +188,8 @@ def train(
             judgement = judge(active, bundle, prepared.targets, outputs, questions, what)
             findings.add(judgement.findings)
         with steps("explain") as note:
-            seen = outputs[sample.part]
-            findings.add(show(active, bundle, sample, seen, what, note, before=before.output))
+            seen, told, seconds = outputs[sample.part], before.output, ready.seconds
+            findings.add(show(active, bundle, sample, seen, what, note, before=told, seconds=seconds))
         with steps("package") as note:
             note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
@@ -245,8 +245,9 @@ def _ready(
 ) -> Ready:
     """Prepare the rows, tune and cross-validate, as far as the recipe asks for it."""
     if recipe.model.class_path is None:
-        from mmp.pipelines.ensemble import join
+        from mmp.pipelines import ensemble, preset
 
+        join = preset.choose if recipe.model.preset else ensemble.join
         return join(active, rows, parts, divisions, recipe, steps, findings)
     row = model_row(recipe)
     with steps("prepare") as note:

@@ -164,7 +164,7 @@ def _as_bytes(codes: npt.NDArray[np.float32]) -> npt.NDArray[np.object_]:
 
 
 class _Reporter:
-    def __init__(self, report: Callable[[int, Mapping[str, float]], None]) -> None:
+    def __init__(self, report: Callable[[int, Mapping[str, float]], bool | None]) -> None:
         self._report = report
         self.pruned: Pruned | None = None
 
@@ -172,7 +172,7 @@ class _Reporter:
         seen = (info.metrics or {}).get("validation", {})
         values = {f"validation_{name}": values[-1] for name, values in seen.items()}
         try:
-            self._report(info.iteration - 1, values)
+            return not self._report(info.iteration - 1, values)
         except Pruned as pruned:  # which CatBoost would make text of
             self.pruned = pruned
-        return self.pruned is None
+            return False

@@ -142,9 +142,10 @@ def _callbacks(job: FitJob, seen: dict[str, dict[str, list[float]]]) -> list[Any
     return callbacks
 
 
-def _reporter(report: Callable[[int, Mapping[str, float]], None]) -> Any:
+def _reporter(report: Callable[[int, Mapping[str, float]], bool | None]) -> Any:
     def after_iteration(env: Any) -> None:
         values = {f"validation_{name}": value for _, name, value, *_ in env.evaluation_result_list or ()}
-        report(env.iteration, values)
+        if report(env.iteration, values):
+            raise library("lightgbm").callback.EarlyStopException(env.iteration, env.evaluation_result_list)
 
     return after_iteration

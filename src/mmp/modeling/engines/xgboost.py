@@ -300,11 +300,11 @@ def _dmatrix(
     return xgboost.DMatrix(matrix.values, **common)
 
 
-def _reporter(report: Callable[[int, Mapping[str, float]], None]) -> Any:
+def _reporter(report: Callable[[int, Mapping[str, float]], bool | None]) -> Any:
     class Reporter(library("xgboost").callback.TrainingCallback):  # type: ignore[misc]
         def after_iteration(self, _model: Any, epoch: int, evals_log: Any) -> bool:
-            report(epoch, {f"validation_{k}": v[-1] for k, v in evals_log.get("validation", {}).items()})
-            return False
+            seen = evals_log.get("validation", {})
+            return bool(report(epoch, {f"validation_{name}": values[-1] for name, values in seen.items()}))
 
     return Reporter()
 
