@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mmp.catalog import quantiles
 from mmp.catalog.models import MODELS
 from mmp.cli.main import VERBS
 from mmp.pipelines.tables import TABLES, table
@@ -130,7 +131,18 @@ def models_page() -> str:
         parts += [f"| `{name}` | {default(row, name)} | {space(row, name)} |\n" for name in told]
         if others := sorted(row.parameters - set(told)):
             parts.append(f"\nAnd {', '.join(f'`{name}`' for name in others)}.\n")
-    return "".join(parts)
+    return "".join([*parts, quantile_model()])
+
+
+def quantile_model() -> str:
+    """Describe the model that is made of another one."""
+    defaults = "".join(f"| `{name}` | `{value}` |\n" for name, value in quantiles.DEFAULTS.items())
+    return (
+        f"\n## {quantiles.CLASS_PATH}\n\nregression; the files of its base, once or for each quantile.\n\n"
+        f"| hyperparameter | default here |\n|---|---|\n{defaults}\n"
+        "And those of its base, but for the loss; the space that tuning searches is the base's too. Bases: "
+        f"{', '.join(f'`{name}`' for name in quantiles.BASES)}.\n"
+    )
 
 
 def default(row: ModelRow, name: str) -> str:

@@ -50,6 +50,15 @@ def test_bounds_are_inside():
     assert values == {"interval_coverage": 0.75, "interval_width": pytest.approx((1 + 1.9 + 1 + 0) / 4)}
 
 
+def test_without_bounds_the_outer_quantiles_are_taken_for_them():
+    truth = np.array([1.0, 2.0, 3.0])
+    output = np.array([[1, 0, 1, 2], [1, 1, 1.5, 1.9], [1, 2, 3, 5]], float)
+    says = Uncertainty(("pred_p10", "pred_p50", "pred_p99.5"))
+    values = evaluate(Target("regression", truth), output, task="regression", findings=[], uncertainty=says)
+    assert values["interval_coverage"] == pytest.approx(2 / 3)
+    assert values["interval_width"] == pytest.approx((2 + 0.9 + 3) / 3)
+
+
 def test_sets_hold_the_class_or_not():
     target = Target("classification", np.array([0, 1, 2, 2], np.int32), ("a", "b", "c"))
     output = np.array([[0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
@@ -76,7 +85,7 @@ def test_they_have_confidence_intervals_like_any_mean():
     ("metric", "uncertainty", "reason"),
     [
         ("interval_coverage", CERTAIN, "no bounds, which evaluation.intervals asks for"),
-        ("interval_width", QUANTILES, "no bounds"),
+        ("interval_width", Uncertainty(("pred_p50",)), "no bounds"),
         ("pinball_loss", CERTAIN, "no quantiles"),
         ("pinball_loss_p20", QUANTILES, "no quantile p20; it has p10, p50, p99.5"),
         ("coverage_rate_p5", BOUNDS, "no quantile p5; it has none"),

@@ -6,6 +6,8 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mmp import lookup
 from mmp.catalog import quantiles
@@ -14,6 +16,7 @@ from mmp.errors import SettingsError
 from mmp.modeling import engines
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.modeling.pipeline import Matrix
+from mmp.modeling.quantile import QuantileEnsemble
 from mmp.modeling.target import Target
 
 LEVELS = [0.995, 0.5, 0.1]
@@ -182,3 +185,33 @@ def test_what_has_no_loss_for_quantiles_is_no_base():
     with pytest.raises(SettingsError, match="Ridge has no loss for quantiles") as error:
         fit_model(row, {"base": "sklearn.linear_model.Ridge"}, matrix, target_for(matrix))
     assert "xgboost.XGBRegressor" in error.value.hint
+
+
+def test_the_estimator_gives_what_the_model_gives():
+    base = quantiles.BASES["xgboost.XGBRegressor"]
+    matrix = matrix_for(base)
+    values, target = np.nan_to_num(matrix.values), target_for(matrix).values
+    estimator = QuantileEnsemble(base.class_path, LEVELS, {"n_estimators": 15}, random_state=3)
+    clone(estimator).fit(values, target)
+    given = Matrix(values, matrix.names, {})
+    output = (
+        fit_model(
+            find("QuantileEnsemble", {"base": base.class_path}),
+            {"base": base.class_path, "quantiles": LEVELS, "n_estimators": 15},
+            given,
+            Target("regression", target),
+            options=FitOptions(seed=3, threads=1),
+        )
+        .model.predict(values)
+    )  # fmt: skip
+    estimator.fit(values, target)
+    np.testing.assert_array_equal(estimator.predict(values), output[:, 0])
+    np.testing.assert_array_equal(estimator.predict_quantiles(values), output[:, 1:])
+    assert estimator.columns_ == ("pred_p10", "pred_p50", "pred_p99.5")
+
+
+@parametrize_with_checks(
+    [QuantileEnsemble("sklearn.linear_model.QuantileRegressor", [0.5], {"alpha": 0.0})],
+)
+def test_scikit_learns_checks(estimator, check):
+    check(estimator)

@@ -209,7 +209,7 @@ def test_too_few_rows_for_a_promise(folder, project):
             "write `calibration: 0.1`",
         ),
         ("split", "evaluation.metrics=[pinball_loss_p50]", "the model has no quantiles"),
-        ("both", "evaluation.metrics=[coverage_rate_p10]", "the model has the quantiles p99.5, p50"),
+        ("both", "evaluation.metrics=[coverage_rate_p10]", "the model has the quantiles p50, p99.5"),
         ("both", "evaluation.intervals.method=normalised", None),
         ("both", "model.hyperparameters.values={quantiles: [0.5, 1.5]}", "1.5 does not"),
         ("both", "model.hyperparameters.values={base: xgboost.XGBRegresor}", "did you mean"),

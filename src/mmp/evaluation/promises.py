@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 def interval_coverage(rows: Errors) -> Floats:
     """Return the share of rows whose truth is between the bounds, or on one of them.
 
+    Where a model of quantiles has no bounds, its lowest and highest quantile are taken for them.
+
     Raises
     ------
     UndefinedMetricError
-        Where the model has no bounds; so for the width.
+        Where the model has neither; so for the width.
     """
     lower, upper = _bounds(rows)
     return rows.mean((lower <= rows.truth) & (rows.truth <= upper))
@@ -97,9 +99,12 @@ def _level(quantile: str) -> float:
 
 
 def _bounds(rows: Errors) -> tuple[Floats, Floats]:
-    if "lower" not in rows.beside or "upper" not in rows.beside:
+    if "lower" in rows.beside and "upper" in rows.beside:
+        return rows.beside["lower"], rows.beside["upper"]
+    rising = _quantiles(rows)
+    if len(rising) < 2:
         raise UndefinedMetricError("the model has no bounds, which evaluation.intervals asks for")
-    return rows.beside["lower"], rows.beside["upper"]
+    return _column(rows, rising[0]), _column(rows, rising[-1])
 
 
 def _quantiles(rows: Errors) -> list[str]:

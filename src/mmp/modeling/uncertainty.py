@@ -56,7 +56,8 @@ class Uncertainty:
         each = ("pinball_loss", "coverage_rate")
         of_quantiles = tuple(f"{name}_{quantile}" for name in each for quantile in self.quantiles)
         mean = ("pinball_loss",) if self.quantiles else ()
-        of_bounds = ("interval_coverage", "interval_width") if set(BOUNDS) <= set(self.columns) else ()
+        has_bounds = set(BOUNDS) <= set(self.columns) or len(self.quantiles) > 1
+        of_bounds = ("interval_coverage", "interval_width") if has_bounds else ()
         of_sets = ("set_coverage", "set_size") if self.sets else ()
         return (*mean, *of_quantiles, *of_bounds, *of_sets, *(_OF_CALIBRATION if self.is_calibrated else ()))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mmp.catalog import quantiles
 from mmp.catalog.metrics import METRICS
-from mmp.catalog.models import MODELS
+from mmp.catalog.models import MODELS, find
 from mmp.catalog.steps import STEPS
 from mmp.catalog.tasks import TASKS
 from mmp.data.stored import LISTED
@@ -22,7 +23,7 @@ def _models() -> Rows:
             _yes(row.weighted),
             row.file,
         ]
-        for row in MODELS.values()
+        for row in (*MODELS.values(), *filter(None, [find(quantiles.CLASS_PATH)]))
     ]
     return ["class_path", "task", "extra", "categories", "nulls", "weights", "file"], rows
 

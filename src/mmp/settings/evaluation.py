@@ -49,13 +49,13 @@ class Explain(Section):
 
 
 class Intervals(Section):
-    """Prediction intervals by conformal prediction."""
+    """Bounds around predicted numbers, or sets of classes, that keep a promise: conformal prediction."""
 
     method: Literal["split", "normalised", "quantile"] = "split"
-    """How wide they are where."""
+    """How wide bounds are where: split, the same everywhere; by sizes of errors; by quantiles. Classes: split."""
 
     coverage: Annotated[Float, Field(gt=0, lt=1)] = 0.9
-    """Share of values that they cover."""
+    """Share of new rows whose number is between the bounds, or whose class is in the set, as promised."""
 
 
 class Gate(Section):
@@ -96,7 +96,7 @@ class Evaluation(Section):
     """Columns by whose values metrics are broken down."""
 
     intervals: Intervals | None = None
-    """Prediction intervals."""
+    """Bounds or sets of classes with a promise; they need rows of the calibration split."""
 
     gates: Mapping[str, Gate] = Field(default_factory=dict)
     """Limits by metric."""

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from mmp.catalog import quantiles
 from mmp.catalog.metrics import UnknownMetricError, parse
 from mmp.catalog.models import find
+from mmp.catalog.tasks import TASKS
 from mmp.lookup import did_you_mean
+from mmp.settings.availability import is_old_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,9 +25,10 @@ _VALUES = ("model", "hyperparameters", "values")
 
 def wrong_promises(recipe: Recipe) -> Wrong:
     """Yield the place of what cannot be, and a clause that says why and what to write."""
-    yield from _intervals(recipe)
-    yield from _quantiles(recipe)
-    yield from _metrics(recipe)
+    if TASKS[recipe.task_choice].available and not is_old_model(recipe.model.class_path):
+        yield from _intervals(recipe)
+        yield from _quantiles(recipe)
+        yield from _metrics(recipe)
 
 
 def _intervals(recipe: Recipe) -> Wrong:
@@ -35,8 +38,6 @@ def _intervals(recipe: Recipe) -> Wrong:
     if recipe.task_choice == "classification":
         if asked.method != "split":
             yield _METHOD, f"{asked.method} is for numbers; for prediction sets write split"
-    elif recipe.task_choice != "regression":
-        yield _METHOD[:-1], f"{recipe.task_choice} has no intervals; leave them out"
     elif asked.method != "split" and recipe.model.class_path is None:
         yield _METHOD, f"{asked.method} fits one estimator a second time, and this is several; write split"
     elif asked.method == "quantile":
@@ -80,6 +81,8 @@ def _wrong_metric(recipe: Recipe, name: str, *, is_tuned: bool) -> str:
         return ""
     if metric.by_quantile:
         return _wrong_quantile(recipe, metric.name, metric.variant, is_tuned=is_tuned)
+    if len(_levels(recipe)) > 1:
+        return ""
     if recipe.evaluation.intervals is None:
         return "the model has no intervals; write `intervals: {coverage: 0.9}` under evaluation"
     return "intervals are measured once the model is tuned; tune on another metric" if is_tuned else ""
@@ -93,8 +96,9 @@ def _wrong_quantile(recipe: Recipe, name: str, variant: str, *, is_tuned: bool) 
             return f"a share of rows is no aim; tune on {quantiles.LOSS}"
         if not variant:
             return "it is of one quantile, such as coverage_rate_p90"
-    levels = recipe.model.hyperparameters.values.get(quantiles.LEVELS, quantiles.DEFAULTS[quantiles.LEVELS])
-    if not variant or quantiles.wrong_levels(levels):
-        return ""
-    known = [quantiles.percent(level) for level in levels]
-    return "" if variant in known else f"the model has the quantiles {', '.join(known)}"
+    known = [quantiles.percent(level) for level in _levels(recipe)]
+    return "" if not variant or variant in known else f"the model has the quantiles {', '.join(known)}"
+
+
+def _levels(recipe: Recipe) -> tuple[float, ...]:
+    return quantiles.levels_of(recipe.model.class_path, recipe.model.hyperparameters.values)
