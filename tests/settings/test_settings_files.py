@@ -51,7 +51,8 @@ def test_a_valid_recipe_loads_and_checks(path):
     recipe = load_recipe(path)
     database = {"adapter_type": "sql", "config": {"connection_uri": "sqlite:///orders.db"}}
     feast = {"provider": "feast", "feast_config": {"project": "shop", "registry": "registry.db"}}
-    config = Config.model_validate({"data_source": database, "feature_store": feast})
+    mlflow = {"registered_model_name": "sales"}
+    config = Config.model_validate({"data_source": database, "feature_store": feast, "mlflow": mlflow})
     errors = [finding for finding in check(recipe, config) if finding.level == "error"]
     if "# available: later" in path.read_text():
         assert errors
