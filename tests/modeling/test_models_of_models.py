@@ -26,11 +26,11 @@ class _Doubled(Model):
         return ("twice",)
 
     @property
-    def libraries(self):
-        return self.inner.libraries
+    def parts(self):
+        return (self.inner,)
 
-    def with_threads(self, n_threads):
-        return replace(self, threads=n_threads, inner=self.inner.with_threads(n_threads))
+    def _made_of(self, parts):
+        return replace(self, inner=parts[0])
 
     def _predict(self, values):
         inner = self.inner.predict(values)
@@ -69,6 +69,16 @@ def test_no_rows_have_all_columns(doubled):
 
 def test_threads_reach_the_model_inside(doubled):
     assert doubled.model.with_threads(1).inner.threads == 1
+
+
+def test_what_is_quickest_inside_is_used_and_said(tmp_path):
+    table = bundles.write_csv(tmp_path / "t.csv", labels="value")
+    inner = bundles.train(table, engine="lightgbm", task="regression").model
+    doubled = _Doubled(0, inner.n_features, inner=inner)
+    ready = doubled.ready_for(None)
+    assert (doubled.predictor(), ready.predictor()) == ("lightgbm's own call", "compiled trees")
+    rows = np.random.default_rng(0).normal(size=(40, inner.n_features))
+    np.testing.assert_array_equal(ready.predict(rows), doubled.predict(rows))
 
 
 def test_errors_are_those_of_the_libraries_inside(plain, doubled):

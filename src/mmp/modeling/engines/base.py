@@ -11,7 +11,7 @@ import numpy as np
 from mmp.modeling import threads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -122,29 +122,37 @@ class Model(ABC):
         return ()
 
     @property
+    def parts(self) -> tuple[Model, ...]:
+        """The models that it is made of."""
+        return ()
+
+    @property
     def libraries(self) -> tuple[str, ...]:
         """Names of the engines whose libraries it needs."""
-        return (self.engine,)
+        return _distinct(name for part in self.parts for name in part.libraries) or (self.engine,)
 
     @property
     def explained(self) -> Model:
         """The model whose contributions explain this one: itself, or what it does no more than adjust."""
         return self
 
-    def predictor(
-        self,
-        n_rows: int | None = None,  # noqa: ARG002 - for those that have a choice
-    ) -> str:
+    def predictor(self, n_rows: int | None = None) -> str:
         """Say what predicts a table of so many rows, None where nobody knows how many."""
-        return ", ".join(f"{name}'s own call" for name in self.libraries)
+        inside = _distinct(part.predictor(n_rows) for part in self.parts)
+        return ", ".join(inside) or f"{self.engine}'s own call"
 
-    def ready_for(self, n_rows: int | None) -> Self:  # noqa: ARG002 - for those that have a choice
+    def ready_for(self, n_rows: int | None) -> Self:
         """Return the same model in the form that is quickest for so many rows, None for nobody knows."""
-        return self
+        return self._made_of([part.ready_for(n_rows) for part in self.parts])
 
     def with_threads(self, n_threads: int) -> Self:
         """Return the same model, predicting with at most so many threads."""
-        return replace(self, threads=n_threads)
+        parts = [part.with_threads(n_threads) for part in self.parts]
+        return replace(self._made_of(parts), threads=n_threads)
+
+    def _made_of(self, parts: Sequence[Model]) -> Self:  # noqa: ARG002 - for those that have parts
+        """Return the same model, made of these in place of its parts."""
+        return self
 
     def predict(self, values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Predict every row by itself: its answer does not depend on what stands beside it.
@@ -238,6 +246,10 @@ class Engine(Protocol):
 
     def errors(self) -> tuple[type[Exception], ...]:
         """Return what the library raises where it refuses a hyperparameter or a matrix."""
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
 
 
 def both_classes(positive: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:

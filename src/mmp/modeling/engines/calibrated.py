@@ -11,7 +11,7 @@ from mmp.modeling.engines.base import Model
 from mmp.modeling.state import read_arrays, write_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -47,18 +47,17 @@ class CalibratedModel(Model):
         )
 
     @property
-    def libraries(self) -> tuple[str, ...]:
-        """Those of the model inside."""
-        return self.inside.libraries
+    def parts(self) -> tuple[Model, ...]:
+        """The model inside."""
+        return (self.inside,)
 
     @property
     def explained(self) -> Model:
         """What explains the model inside."""
         return self.inside.explained
 
-    def with_threads(self, n_threads: int) -> Self:
-        """Return the same model, predicting with at most so many threads."""
-        return replace(self, threads=n_threads, inside=self.inside.with_threads(n_threads))
+    def _made_of(self, parts: Sequence[Model]) -> Self:
+        return replace(self, inside=parts[0])
 
     def one(self, values: npt.NDArray[Any]) -> Output:
         """Predict one row."""

@@ -56,14 +56,13 @@ class Ensemble(Model):
     blend: Blend = field(default_factory=lambda: Blend(()))
 
     @property
-    def libraries(self) -> tuple[str, ...]:
-        """Names of the engines of its members."""
-        return tuple(dict.fromkeys(name for member in self.members for name in member.model.libraries))
+    def parts(self) -> tuple[Model, ...]:
+        """The members' models."""
+        return tuple(member.model for member in self.members)
 
-    def with_threads(self, n_threads: int) -> Ensemble:
-        """Return the same model with members that use at most so many threads."""
-        members = (replace(member, model=member.model.with_threads(n_threads)) for member in self.members)
-        return replace(self, threads=n_threads, members=tuple(members))
+    def _made_of(self, parts: Sequence[Model]) -> Ensemble:
+        pairs = zip(self.members, parts, strict=True)
+        return replace(self, members=tuple(replace(member, model=model) for member, model in pairs))
 
     def one(self, values: npt.NDArray[Any]) -> Output:
         """Predict one row, each member in the way that is fast for one."""

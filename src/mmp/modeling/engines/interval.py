@@ -35,7 +35,7 @@ from mmp.modeling.decision import numbers
 from mmp.modeling.engines.base import Model
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
     from typing import Self
 
@@ -86,20 +86,17 @@ class IntervalModel(Model):
         return (*self.inside.columns, *BOUNDS)
 
     @property
-    def libraries(self) -> tuple[str, ...]:
-        """Those of the models inside."""
-        second = self.second.libraries if self.second else ()
-        return tuple(dict.fromkeys((*self.inside.libraries, *second)))
+    def parts(self) -> tuple[Model, ...]:
+        """The models inside."""
+        return (self.inside,) if self.second is None else (self.inside, self.second)
 
     @property
     def explained(self) -> Model:
         """What explains the model that predicts."""
         return self.inside.explained
 
-    def with_threads(self, n_threads: int) -> Self:
-        """Return the same model, predicting with at most so many threads."""
-        second = self.second.with_threads(n_threads) if self.second else None
-        return replace(self, threads=n_threads, inside=self.inside.with_threads(n_threads), second=second)
+    def _made_of(self, parts: Sequence[Model]) -> Self:
+        return replace(self, inside=parts[0], second=parts[1] if len(parts) > 1 else None)
 
     def measured(self, values: npt.NDArray[Any], truth: Floats) -> Self:
         """Return the model with bounds that keep its promise.

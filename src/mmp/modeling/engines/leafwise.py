@@ -203,5 +203,5 @@ def _edge_rows(trees: Sequence[Node], n_features: int) -> Doubles:
         [*own_codes, math.nan] if own_codes else [*own, *_EDGES]
         for own, own_codes in zip(numbers, codes, strict=True)
     ]
-    rows = np.column_stack([rng.choice(np.array(each), _EDGE_ROWS) for each in cells])
-    return np.clip(rows, -_LARGEST, _LARGEST)
+    drawn = [np.clip(np.array(each), -_LARGEST, _LARGEST) for each in cells]
+    return np.column_stack([rng.choice(each, _EDGE_ROWS) for each in drawn])

@@ -56,9 +56,9 @@ class QuantileModel(Model):
         return quantiles.columns(self.levels)
 
     @property
-    def libraries(self) -> tuple[str, ...]:
-        """Those of the models inside."""
-        return tuple(dict.fromkeys(name for model in self.inside for name in model.libraries))
+    def parts(self) -> tuple[Model, ...]:
+        """The models inside."""
+        return self.inside
 
     @property
     def explained(self) -> Model:
@@ -67,10 +67,8 @@ class QuantileModel(Model):
             return self.inside[self._middle].explained
         return _OneOfMany(0, self.n_features, self.threads, many=self.inside[0], position=self._middle)
 
-    def with_threads(self, n_threads: int) -> Self:
-        """Return the same model, predicting with at most so many threads."""
-        inside = tuple(model.with_threads(n_threads) for model in self.inside)
-        return replace(self, threads=n_threads, inside=inside)
+    def _made_of(self, parts: Sequence[Model]) -> Self:
+        return replace(self, inside=tuple(parts))
 
     @property
     def _middle(self) -> int:
@@ -94,8 +92,8 @@ class _OneOfMany(Model):
     position: int = field(kw_only=True)
 
     @property
-    def libraries(self) -> tuple[str, ...]:
-        return self.many.libraries
+    def parts(self) -> tuple[Model, ...]:
+        return (self.many,)
 
     def contributions(self, values: npt.NDArray[Any]) -> Floats | None:
         parts = self.many.contributions(values)
