@@ -11,7 +11,7 @@ import pytest
 from tests.batch.project import make, score
 from tests.tables import KEY, recipe
 
-from mmp.errors import DataError
+from mmp.errors import DataError, SettingsError
 from mmp.pipelines.batch import batch_inference
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
@@ -91,6 +91,30 @@ def test_rejected_rows_are_left_out_and_written_down(tmp_path, rejects, part_row
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "good.csv", "good.csv.manifest.json", "o.csv", "o.csv.manifest.json", "o.csv.rejected.jsonl",
     ]  # fmt: skip
+
+
+def test_what_is_done_without_bad_rows_is_kept_when_they_may_be_left_out(tmp_path, monkeypatch):
+    output = str(tmp_path / "o.csv")
+    with pytest.raises(DataError, match="row 130"):
+        score(data="bad.csv", output=output, part_rows=50)
+    monkeypatch.setenv("MMP_CONFIG", "reject.yaml")
+    result = score(data="bad.csv", output=output, part_rows=50)
+    assert (result.resumed_parts, result.rows, result.rejected) == (2, 496, 4)
+    monkeypatch.delenv("MMP_CONFIG")
+    with pytest.raises(SettingsError, match="complete but for 4 bad rows that were left out"):
+        score(data="bad.csv", output=output, part_rows=50)
+
+
+def test_parts_with_bad_rows_are_not_kept_when_they_are_an_error(tmp_path, rejects, monkeypatch):
+    rows = read(Path("bad.csv"))
+    rows[498]["age (years)"] = "young"
+    write(tmp_path / "worse.csv", rows)
+    source, output = str(tmp_path / "worse.csv"), str(tmp_path / "o.csv")
+    with pytest.raises(DataError, match="max_bad_rows is 4"):
+        score(data=source, output=output, part_rows=50)
+    monkeypatch.delenv("MMP_CONFIG")
+    with pytest.raises(DataError, match="row 130"):
+        score(data=source, output=output, part_rows=50)
 
 
 def test_above_the_limit_the_batch_fails(tmp_path, rejects):

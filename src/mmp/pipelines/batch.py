@@ -9,7 +9,6 @@ import time
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -144,12 +143,14 @@ class _Job:
         return list(dict.fromkeys([*keys, *(spec.name for spec in self.reads)]))
 
     @property
+    def rejects(self) -> bool:
+        """Whether bad rows are left out."""
+        return self.policy.on_bad_row == "reject"
+
+    @property
     def key(self) -> dict[str, Any]:
         """What makes this the same batch when it is tried again."""
-        of_rows: dict[str, Any] = {
-            "rejects": self.policy.on_bad_row == "reject",
-            "lineage": self.policy.lineage_columns,
-        }
+        of_rows: dict[str, Any] = {"lineage": self.policy.lineage_columns}
         if self.policy.explain_top_k is not None:
             of_rows["explain_top_k"] = self.policy.explain_top_k
         return {
@@ -225,8 +226,9 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
         entities = [spec.name for spec in logged.bundle.entities]
         with target.open(work, scorer.schema, job.key, entities) as sink:
             if not restart and sink.known.get("key") == job.key:
+                result = _known(job, sink, clock)
                 work.remove()
-                return _known(job, sink, clock)
+                return result
             findings.add(_begin(job, work, sink, restart=restart))
             scorer = _begun(scorer, job, datetime.fromisoformat(work.job["begun_at"]))
             with (
@@ -276,8 +278,7 @@ def _scorer(job: _Job, findings: record.Findings) -> Scorer:
         schema = _extended(schema, strongest.fields, "Leave explain_top_k out")
     if job.policy.lineage_columns:
         schema = _extended(schema, _LINEAGE, "Set lineage_columns to false")
-    rejects = job.policy.on_bad_row == "reject"
-    return Scorer(one, job.reads, schema, job.rows.source, rejects=rejects, strongest=strongest)
+    return Scorer(one, job.reads, schema, job.rows.source, rejects=job.rejects, strongest=strongest)
 
 
 def _extended(schema: pa.Schema, fields: Sequence[pa.Field], instead: str) -> pa.Schema:
@@ -296,7 +297,8 @@ def _begin(job: _Job, work: Work, sink: Sink, *, restart: bool) -> list[Finding]
     """Go on with the parts that are done, or begin anew, and say why."""
     begun = work.job.get("key", {})
     if begun == job.key and not restart:
-        work.resume(sink.has)
+        # a part without bad rows is the same whatever becomes of them
+        work.resume(lambda number, part: (job.rejects or not part.rejected) and sink.has(number, part))
         return _resumed(job, work)
     if sink.is_occupied and not restart:
         raise SettingsError(
@@ -362,12 +364,15 @@ def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[S
     )
     n_threads = threads.cores()
     with closing(in_order(scorer, rows, n_threads=n_threads, ahead=n_threads + 1)) as scored:
-        for number, pieces in groupby(scored, lambda each: each.first // job.part_rows):
-            of_part = []
-            for piece in pieces:
-                of_part.append(piece)
-                count(piece)
-            _write(number, of_part, job, work, sink)
+        of_part: list[Scored] = []
+        for piece in scored:
+            of_part.append(piece)
+            count(piece)
+            if (piece.first + piece.n_rows) % job.part_rows == 0:  # before the next block can fail
+                _write(of_part, job, work, sink)
+                of_part = []
+        if of_part:
+            _write(of_part, job, work, sink)
 
 
 def _part_rows(policy: Target) -> int:
@@ -383,7 +388,8 @@ def _block_rows(scorer: Scorer) -> int:
     return max(_LEAST_BLOCK_ROWS, min(most, _BLOCK_CELLS // n_cells))
 
 
-def _write(number: int, pieces: list[Scored], job: _Job, work: Work, sink: Sink) -> None:
+def _write(pieces: list[Scored], job: _Job, work: Work, sink: Sink) -> None:
+    number = len(work.done)
     bad = [each for piece in pieces for each in piece.bad]
     if bad:
         with replacing(work.rejected(number)) as beside:
@@ -452,11 +458,18 @@ def _finish(
 
 def _known(job: _Job, sink: Sink, clock: _Clock) -> BatchResult:
     """Return what an output that is complete says of itself."""
+    rejected = int(sink.known.get("rejected", 0))
+    if rejected and not job.rejects:
+        raise SettingsError(
+            f"{job.output} is complete but for {rejected:,} bad rows that were left out, and "
+            "output.inference.on_bad_row is error.",
+            hint="Mend the rows, or set it to reject; --restart replaces what is there.",
+        )
     return BatchResult(
         run_id="",
         model_run_id=job.logged.run.run_id,
         rows=int(sink.known["rows"]),
-        rejected=int(sink.known.get("rejected", 0)),
+        rejected=rejected,
         output=str(job.output),
         rejected_output=str(sink.known.get("rejected_output", "")),
         resumed_parts=0,
