@@ -124,6 +124,28 @@ def test_what_somebody_else_wrote_is_not_replaced(project, tmp_path):
     assert (tmp_path / "out.csv").read_text() == "mine"
 
 
+def test_a_directory_of_other_things_is_never_removed(project, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/thesis.txt").write_text("years of work")
+    for restart in (False, True):
+        with pytest.raises(SettingsError, match=r"something else|which --restart does not remove"):
+            score(data="table.csv", output=str(tmp_path / "mine"), restart=restart)
+    assert (tmp_path / "mine/thesis.txt").read_text() == "years of work"
+    (tmp_path / "empty").mkdir()
+    assert score(data="table.csv", output=str(tmp_path / "empty")).rows == 500
+
+
+def test_a_file_is_no_directory_and_that_is_known_before_the_first_row(project, tmp_path):
+    (tmp_path / "o.parquet").mkdir()
+    (tmp_path / "o").write_text("")
+    for restart in (False, True):
+        with pytest.raises(SettingsError, match=r"o\.parquet is a directory, and its name that of one file"):
+            score(data="table.csv", output=str(tmp_path / "o.parquet"), restart=restart)
+        with pytest.raises(SettingsError, match="o is a file; a name without suffix"):
+            score(data="table.csv", output=str(tmp_path / "o"), restart=restart)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["o", "o.parquet"]
+
+
 def test_a_directory_is_replaced_whole(project, tmp_path):
     output = str(tmp_path / "parts")
     score(data="table.csv", output=output, part_rows=50)

@@ -179,6 +179,7 @@ def test_a_full_disk_is_a_sentence_and_room_lets_it_go_on(folder, tmp_path, monk
     assert ended.code == 3, ended.err
     assert "cannot be written: File too large" in ended.error["message"]
     assert not output.exists()
+    assert not list(tmp_path.rglob("*.partial")), "what is not whole takes no room"
     last = call(*COMMAND, "-o", output, env=ENV, cwd=folder)
     assert last.json["resumed_parts"] > 0
     assert output.read_bytes() == (folder / "undisturbed.csv").read_bytes()

@@ -47,9 +47,12 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(path.name + _PARTIAL)
     with failures(path):
-        yield partial
-        sync(partial)
-        partial.replace(path)
+        try:
+            yield partial
+            sync(partial)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)  # what is not whole only takes room
         sync(path.parent)
 
 

@@ -305,6 +305,11 @@ def _begin(job: _Job, work: Work, sink: Sink, *, restart: bool) -> list[Finding]
             f"{job.output} is there already, and of {_changed(sink.known.get('key', {}), job.key)}.",
             hint="Name another output by -o, or replace it with --restart.",
         )
+    if sink.is_foreign and not begun:
+        raise SettingsError(
+            f"{job.output} is a directory of other things, which --restart does not remove.",
+            hint="Name another output by -o, or remove it yourself.",
+        )
     work.begin({"key": job.key, "begun_at": datetime.now(UTC).isoformat(timespec="seconds")})
     sink.discard()
     if not begun or restart:

@@ -40,6 +40,10 @@ class Sink(Protocol):
     def is_occupied(self) -> bool:
         """Whether something is there that a first write must not replace."""
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether things are there that are no output, and must not be replaced at all."""
+
     def has(self, number: int, part: Part) -> bool:
         """Tell whether a part is there as it was written."""
 
@@ -159,7 +163,7 @@ class DatabaseOutput:
 class _Table:
     """A `TableWriter` as a `Sink`."""
 
-    is_occupied = False  # the mode says what happens to rows that are there
+    is_occupied = is_foreign = False  # the mode says what happens to rows that are there
 
     def __init__(self, writer: TableWriter, key: Mapping[str, Any]) -> None:
         self._writer, self._key = writer, key
@@ -236,5 +240,19 @@ def _path(path: str, usual: str, options: Mapping[str, Any]) -> FilesOutput:
     if path.startswith(BUCKETS):
         place = BucketPlace(path, is_directory=not suffix, options=options)
     else:
+        _refuse_other_kind(Path(path), is_directory=not suffix)
         place = LocalPlace(Path(path), is_directory=not suffix)
     return FilesOutput(place, SUFFIXES.get(suffix, usual))
+
+
+def _refuse_other_kind(path: Path, *, is_directory: bool) -> None:
+    if is_directory and path.is_file():
+        raise SettingsError(
+            f"{path} is a file; a name without suffix is that of a directory of parts.",
+            hint=f"Name another output, or one file: {path}.parquet",
+        )
+    if not is_directory and path.is_dir():
+        raise SettingsError(
+            f"{path} is a directory, and its name that of one file.",
+            hint=f"Name a file in it: {path / 'scores'}{path.suffix}",
+        )

@@ -52,6 +52,11 @@ class FilesWriter:
         """Whether something is in place."""
         return self._place.exists()
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether a directory is in place that nobody wrote as an output."""
+        return self._place.is_directory and self.is_occupied and not self.known
+
     def has(self, number: int, part: Part) -> bool:
         """Tell whether a part is there as it was written."""
         path = self._path(number)
