@@ -193,7 +193,7 @@ class Bundle:
             takes no missing values and there are some.
         """
         output = self.output(source, where=where)
-        return Predictions(_keys(self.entities, source), self._values(output))
+        return Predictions(_keys(self.entities, source), self.values(output))
 
     def output(self, source: Source, *, where: str = "") -> npt.NDArray[np.float64]:
         """Return what the model says, undecided.
@@ -212,7 +212,8 @@ class Bundle:
         _keys(self.pipeline.keys, source)  # refuses a key of which digits were lost on the way
         return typed
 
-    def _values(self, output: npt.NDArray[np.float64]) -> dict[str, Values]:
+    def values(self, output: npt.NDArray[np.float64]) -> dict[str, Values]:
+        """Return what `output` gave for some rows as the columns of `output_names`."""
         if not self.classes:
             return dict(zip(self.output_names, np.atleast_2d(output.T), strict=True))
         decided = decide(output, threshold=self.threshold, positive=self.positive)

@@ -34,6 +34,7 @@ __all__ = [
     "coerce_value",
     "column_of",
     "from_table",
+    "of_own_type",
     "refused",
     "take",
 ]
@@ -313,15 +314,37 @@ def _of_own_type(kind: Kind, cells: Sequence[object]) -> Column | None:
     """Return cells that need no reading as a column, None where there are others among them."""
     if set(map(type, cells)) != {_CELL_TYPES.get(kind)}:
         return None
-    if kind == "text":
-        return _text_column(cells) if all(cells) else None  # type: ignore[arg-type]  # texts
+    return of_own_type(kind, cells)
+
+
+def of_own_type(kind: Kind, cells: Sequence[Any]) -> Column | None:
+    """Make a column of cells of Python's type for it, or None, as JSON has them.
+
+    Returns
+    -------
+    Column or None
+        None where a cell must be looked at: an integer of more than 64 bits, a number that is not
+        finite, text that is empty.
+
+    Examples
+    --------
+    >>> of_own_type("float", [1.5, None]).to_list(), of_own_type("text", ["", "a"])
+    ([1.5, None], None)
+    """
     try:
-        values = np.array(cells, _STORED[kind])
+        # a sum is finite where all are, but where they add up to too much
+        if kind == "float" and not (math.isfinite(sum(cells)) or np.isfinite(np.array(cells)).all()):
+            return None
+        if kind != "text":
+            return Column(kind, np.array(cells, _STORED[kind]))
     except OverflowError:
         return None
-    # a sum is finite where all are, but where they add up to too much
-    finite = kind != "float" or math.isfinite(sum(cells)) or np.isfinite(values).all()  # type: ignore[arg-type]
-    return Column(kind, values) if finite else None
+    except TypeError:  # what is missing has no sum, and is no integer
+        present = [cell for cell in cells if cell is not None]
+        return column_of(kind, cells) if of_own_type(kind, present) is not None else None
+    if all(cells):
+        return _text_column(cells)
+    return None if "" in cells else column_of(kind, cells)
 
 
 def _text_column(texts: Sequence[str]) -> Column:

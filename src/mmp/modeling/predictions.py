@@ -47,8 +47,8 @@ class Predictions:
 
     def records(self) -> list[dict[str, Any]]:
         """Return one JSON-able object a row."""
-        keys = [[_jsonable(value) for value in _as_list(column)] for column in self.keys.values()]
-        rows = zip(*keys, *map(_as_list, self.values.values()), strict=True)
+        keys = [[_jsonable(value) for value in as_list(column)] for column in self.keys.values()]
+        rows = zip(*keys, *map(as_list, self.values.values()), strict=True)
         return [dict(zip(self.names, row, strict=True)) for row in rows]
 
     def to_arrow(self) -> pa.Table:
@@ -71,7 +71,8 @@ def _as_series(column: Any) -> Any:
     return column.to_pandas(integer_object_nulls=True) if isinstance(column, pa.ChunkedArray) else column
 
 
-def _as_list(column: Any) -> list[Any]:
+def as_list(column: Any) -> list[Any]:
+    """Return the cells of a column in Python's own types."""
     if isinstance(column, pa.ChunkedArray | pa.ListArray):
         return list(column.to_pylist())
     return list(column.tolist()) if isinstance(column, np.ndarray) else list(column)

@@ -57,7 +57,8 @@ class _Texts:
             position = np.append(np.cumsum(used) - 1, -1).astype(np.int32)
             codes = position[codes]
             vocabulary = tuple(vocabulary[code] for code in np.flatnonzero(used).tolist())
-        rows = np.array([*range(len(vocabulary)), -1], np.int32)
+        rows = np.arange(len(vocabulary) + 1, dtype=np.int32)
+        rows[-1] = -1
         return cls(codes, {name: Column("text", rows, rows >= 0, vocabulary)})
 
     def column(self, variable: str, rows: Rows) -> Column:

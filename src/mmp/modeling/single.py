@@ -18,6 +18,9 @@ from mmp.modeling.values import coerce_value
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    import numpy as np
+    import numpy.typing as npt
+
     from mmp.modeling.bundle import Bundle, Label
     from mmp.modeling.columns import Columns
     from mmp.modeling.engines.base import Output
@@ -74,10 +77,9 @@ class Single:
         outputs: list[Output] = answer(self._model, Matrix(values, names, categorical)).tolist()
         return outputs
 
-    def table(self, columns: Columns) -> list[Output]:
+    def table(self, columns: Columns) -> npt.NDArray[np.float64]:
         """Return what the model says of the rows of coerced columns; raises what `outputs` does."""
-        outputs: list[Output] = answer(self._model, self._pipeline.matrix(columns)).tolist()
-        return outputs
+        return answer(self._model, self._pipeline.matrix(columns))
 
     def prediction(self, output: Output) -> Label:
         """Return the class that an output speaks for, as the user wrote it, or the number."""

@@ -11,12 +11,15 @@ import json
 from typing import Any, Final, NoReturn
 
 import msgspec
+import numpy as np
 
 from mmp.serving.answers import Refusal
 
 DEEPEST: Final = 64
+_LONG: Final = 4096
+_COLON: Final = ord(":")
 _decode = msgspec.json.Decoder().decode
-_REFUSED = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+UNREAD: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 def read_json(body: bytes) -> Any:
@@ -40,14 +43,21 @@ def read_json(body: bytes) -> Any:
     """
     try:
         value = _decode(body)
-    except _REFUSED:
+    except UNREAD:
         return _strictly(body)
     n_keys = _count_keys_of_rows(value, body)
     if n_keys is None:
         n_keys = _count_keys(value, DEEPEST)
-    if n_keys != body.count(b":"):  # a key twice, or a colon in a text
+    if n_keys != count_colons(body):  # a key twice, or a colon in a text
         return _strictly(body)
     return value
+
+
+def count_colons(body: bytes) -> int:
+    """Return as many as there are keys, but where texts have colons, or keys stand twice."""
+    if len(body) < _LONG:
+        return body.count(b":")
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON))  # all at once, and not one by one
 
 
 def _count_keys_of_rows(value: Any, body: bytes) -> int | None:

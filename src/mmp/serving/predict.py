@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+import msgspec
 
 from mmp.errors import MmpError
 from mmp.serving.answers import Answer, Refusal, encode
 from mmp.serving.batching import Batcher
 from mmp.serving.parse import read_json
 from mmp.serving.rows import refusal
+from mmp.serving.tables import MANY, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -24,8 +28,8 @@ if TYPE_CHECKING:
     from mmp.serving.telemetry import Telemetry
 
     Cells = Mapping[str, Value]
+    _Answers = list[Any]  # as JSON has them
 
-_MANY: Final = 8  # from here on columns are quicker than rows
 _QUICK_TABLE_S: Final = 0.001  # of the event loop, whose other requests wait
 _A_TURN: Final = 32  # rows that the event loop predicts before it looks up
 
@@ -90,10 +94,11 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """Rows of one request, as they came: enough of them to be read and predicted column by column."""
+    """Rows of one request, as columns or as they came: so many that they are predicted column by column."""
 
     served: Served
-    rows: Sequence[Any]
+    rows: Table | Sequence[Any]
+    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +138,7 @@ class Predictor:
         self._alone, self._most = not max_wait_s, min(max_rows, _A_TURN)
         self._asked: list[_Asked] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._batcher: Batcher[_Job | _Table, _Done] = Batcher(
+        self._batcher: Batcher[_Job | _Table, _Done | _Answers] = Batcher(
             self._work, n_threads=n_threads, max_size=max_rows, max_wait_s=max_wait_s
         )
 
@@ -196,25 +201,31 @@ class Predictor:
             asked.reply(error)
 
     async def _batch(self, served: Served, body: bytes, request_id: str) -> Answer:
-        samples = _samples(read_json(body))
-        if served.lookup is None and len(samples) >= _MANY:
-            table = _Table(served, samples)
-            is_quick = self._alone and served.pace.of(len(samples)) < _QUICK_TABLE_S
-            outputs, degraded = _or_refuse(self._tabled(table) if is_quick else await self._done(table))
+        rows = None if served.lookup or self.shadow else served.tables.read(body)
+        samples = _samples(read_json(body)) if rows is None else ()
+        if rows is not None or (served.lookup is None and len(samples) >= MANY):
+            predictions, degraded = await self._answers(_Table(served, rows or samples, body)), False
         else:
             outputs, degraded = await self.outputs(served, checked(served, samples))
-        predictions = [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)]
+            predictions = [served.answer(output, row) for output, row in zip(outputs, samples, strict=True)]
         if self.shadow is not None:
-            self.shadow.offer(samples, predictions, request_id)
+            self.shadow.offer(samples, msgspec.to_builtins(predictions), request_id)
         answer: dict[str, Any] = {
             "predictions": predictions,
             "model_uri": served.uri,
-            "sample_count": len(samples),
+            "sample_count": len(predictions),
             "request_id": request_id,
         }
         if degraded:
             answer["degraded"] = True
         return Answer(200, encode(answer))
+
+    async def _answers(self, table: _Table) -> _Answers:
+        if self._alone and table.served.pace.of(len(table.rows)) < _QUICK_TABLE_S:
+            return self._tabled(table)
+        answers = await self._worked(table)
+        assert isinstance(answers, list)
+        return answers
 
     async def completed(self, served: Served, rows: Sequence[Cells]) -> tuple[list[Cells], bool]:
         """Add the features of the store to checked rows; tells whether they are missing in them."""
@@ -239,7 +250,12 @@ class Predictor:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _done(self, job: _Job | _Table) -> _Done:
+    async def _done(self, job: _Job) -> _Done:
+        done = await self._worked(job)
+        assert isinstance(done, _Done)
+        return done
+
+    async def _worked(self, job: _Job | _Table) -> _Done | _Answers:
         async with asyncio.timeout(self._budget_s):
             return await self._batcher.submit(job, len(job.rows))
 
@@ -247,9 +263,9 @@ class Predictor:
         """Let the threads end."""
         self._batcher.close()
 
-    def _work(self, jobs: Sequence[_Job | _Table]) -> list[_Done | Exception]:
+    def _work(self, jobs: Sequence[_Job | _Table]) -> list[_Done | _Answers | Exception]:
         """Predict tables one by one, and jobs together that are of one version of the model."""
-        done: dict[int, _Done | Exception] = {}
+        done: dict[int, _Done | _Answers | Exception] = {}
         kinds: dict[tuple[int, bool], dict[int, _Job]] = {}
         for place, job in enumerate(jobs):
             if isinstance(job, _Table):
@@ -260,18 +276,18 @@ class Predictor:
             done.update(zip(alike, self._together(list(alike.values())), strict=True))
         return [done[place] for place in range(len(jobs))]
 
-    def _tabled(self, table: _Table) -> _Done:
-        """Predict a table; raises `Refusal` where a row is none."""
-        self.telemetry.predicted(len(table.rows))
-        served = table.served
-        columns = served.form.columns(table.rows)
-        if columns is not None:
-            try:
-                with served.pace.measured(len(table.rows)):
-                    return _Done(served.single.table(columns))
-            except MmpError:  # in one of the rows: by themselves they say in which
-                pass
-        return _Done(_outputs(served, checked(served, table.rows)))
+    def _tabled(self, table: _Table) -> _Answers:
+        """Answer the rows of a table; raises `Refusal` where one is none."""
+        served, rows = table.served, table.rows
+        self.telemetry.predicted(len(rows))
+        read = rows if isinstance(rows, Table) else served.tables.of(rows)
+        if read is not None:
+            with suppress(MmpError), served.pace.measured(len(read)):
+                return served.answers(served.single.table(read.columns), read)
+        rows = _samples(read_json(table.body)) if isinstance(rows, Table) else rows
+        # something is wrong in one of the rows: by themselves they say in which
+        outputs, _ = _or_refuse(_Done(_outputs(served, checked(served, rows))))
+        return [served.answer(output, row) for output, row in zip(outputs, rows, strict=True)]
 
     def _together(self, jobs: Sequence[_Job]) -> Sequence[_Done | Exception]:
         first = jobs[0]
@@ -368,7 +384,7 @@ def _stacked(served: Served, features: list[Any]) -> list[Output | Refusal]:
         return [output for row in features for output in _stacked(served, [row])]
 
 
-def _caught(work: Callable[[_Table], _Done], table: _Table) -> _Done | Exception:
+def _caught(work: Callable[[_Table], _Answers], table: _Table) -> _Answers | Exception:
     try:
         return work(table)
     except (Refusal, MmpError) as error:

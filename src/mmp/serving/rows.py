@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from mmp.errors import DataError
 from mmp.lookup import did_you_mean
 from mmp.modeling import ops
-from mmp.modeling.columns import coerce
 from mmp.modeling.values import EXACT_INTEGERS, CellError, read, reader, shown
 from mmp.serving.answers import Refusal
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 
     from mmp.data.table import ColumnSpec
     from mmp.modeling.bundle import Bundle
-    from mmp.modeling.columns import Columns
     from mmp.modeling.values import Value
 
 _MOST_DETAILS = 100
@@ -58,7 +55,7 @@ class Form:
             required=required,
             optional=tuple(spec for spec in bundle.entities if spec.name not in names),
             nullable=_nullable(bundle),
-            echoed=tuple(spec.name for spec in (*bundle.entities, *bundle.feature_keys)),
+            echoed=tuple(dict.fromkeys(spec.name for spec in (*bundle.entities, *bundle.feature_keys))),
             allow_extra=allow_extra,
         )
 
@@ -70,36 +67,19 @@ class Form:
         Refusal
             422 with all that is wrong with it.
         """
-        if type(row) is dict and (self.allow_extra or self._known.issuperset(row)):
+        if type(row) is dict and (self.allow_extra or self.known.issuperset(row)):
             try:
                 for spec in self.optional:
                     if spec.name in row:
-                        _check_key(spec, row[spec.name])
+                        check_key(spec, row[spec.name])
                 return {name: read_cell(row[name]) for name, read_cell in self._readers}
             except (KeyError, CellError):
                 pass  # said below, with all others
         raise refusal(list(self.problems(row, path)))
 
-    def columns(self, rows: Sequence[Any]) -> Columns | None:
-        """Read many rows at once, None where one of them has a problem: `cells` says which."""
-        if set(map(type, rows)) != {dict}:
-            return None
-        is_bare = set(map(len, rows)) == {len(self.required)}  # with what is required, and no more
-        if not (is_bare or self.allow_extra or all(map(self._known.issuperset, rows))):
-            return None
-        try:
-            for spec in () if is_bare else self.optional:
-                for row in rows:
-                    _check_key(spec, row.get(spec.name))
-            read_columns = coerce(self.required, rows)
-        except (CellError, DataError):
-            return None
-        has_null = {name for name, column in read_columns.items() if column.has_missing()}
-        return read_columns if has_null <= self.nullable else None
-
     def keys(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return the keys that a row brought, as they came; `cells` has refused what is none."""
-        return {name: row[name] for name in self._echoed if name in row}
+        return {name: row[name] for name in self.echoed if name in row}
 
     def problems(self, row: Any, path: str = "") -> list[dict[str, str]]:
         """Return everything that is wrong with a row."""
@@ -109,7 +89,7 @@ class Form:
         found = [
             _problem(f"{path}{name}", "is no column of the model", did_you_mean(name, names))
             for name in row
-            if not self.allow_extra and name not in self._known
+            if not self.allow_extra and name not in self.known
         ]
         for spec in self.required:
             if spec.name not in row:
@@ -118,7 +98,7 @@ class Form:
                 found += self._problem_of(spec, row[spec.name], path)
         for spec in self.optional:
             try:
-                _check_key(spec, row.get(spec.name))
+                check_key(spec, row.get(spec.name))
             except CellError as reason:
                 found.append(_problem(f"{path}{spec.name}", str(reason), "Send an integer or text."))
         return found
@@ -134,16 +114,13 @@ class Form:
         return []
 
     @cached_property
-    def _known(self) -> frozenset[str]:
+    def known(self) -> frozenset[str]:
+        """Every column that a row may have."""
         return frozenset(spec.name for spec in (*self.required, *self.optional))
 
     @cached_property
     def _readers(self) -> list[tuple[str, Callable[[object], Value]]]:
         return [(spec.name, self._reader(spec)) for spec in self.required]
-
-    @cached_property
-    def _echoed(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(self.echoed))
 
     def _reader(self, spec: ColumnSpec) -> Callable[[object], Value]:
         read_cell = reader(spec)
@@ -186,7 +163,7 @@ def _problem(path: str, message: str, hint: str) -> dict[str, str]:
     return {"path": path, "message": message, "hint": hint}
 
 
-def _check_key(spec: ColumnSpec, value: object) -> None:
+def check_key(spec: ColumnSpec, value: object) -> None:
     """Refuse a key that cannot be given back as it was meant."""
     if isinstance(value, (dict, list)):
         raise CellError("is no key")

@@ -7,21 +7,29 @@ import statistics
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
 
 from mmp.errors import ArtifactError, SettingsError
 from mmp.modeling import conformal
+from mmp.modeling.predictions import as_list
 from mmp.modeling.single import Single
 from mmp.serving.answers import Refusal
 from mmp.serving.rows import Form
+from mmp.serving.tables import Tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import numpy as np
+    import numpy.typing as npt
 
     from mmp.modeling.bundle import Bundle
     from mmp.modeling.engines.base import Output
     from mmp.serving.predict import Lookup
+    from mmp.serving.tables import Table
 
 QUICK_S: Final = 0.00025
 _ROUNDS: Final = 15
@@ -89,6 +97,11 @@ class Served:
     def form(self) -> Form:
         """What requests look like."""
         return Form.of(self.bundle, allow_extra=self.allow_extra)
+
+    @cached_property
+    def tables(self) -> Tables:
+        """Reads the rows of batches."""
+        return Tables(self.form)
 
     @cached_property
     def single(self) -> Single:
@@ -198,9 +211,37 @@ class Served:
             answer |= beside
         return answer
 
+    def answers(self, output: npt.NDArray[np.float64], table: Table) -> list[msgspec.Struct]:
+        """Return the answers of many rows, made column by column of what `Single.table` said of them."""
+        values = {name: as_list(column) for name, column in self.bundle.values(output).items()}
+        columns = dict(table.keys)
+        columns["prediction"] = values.pop("prediction")
+        if self.bundle.classes:
+            columns |= {"probability": values["probability"]} if self.bundle.positive is not None else {}
+            columns["probabilities"] = _records(self._class_names, output.T.tolist())
+            columns |= {conformal.COLUMN: values[conformal.COLUMN]} if self.bundle.sets else {}
+        else:
+            if self.bundle.has_bounds:
+                columns["interval"] = _records(
+                    conformal.BOUNDS, [values.pop(name) for name in conformal.BOUNDS]
+                )
+            columns |= values
+        return _records(tuple(columns), list(columns.values()))
+
     @cached_property
     def _class_names(self) -> tuple[str, ...]:
         return tuple(str(label) for label in self.bundle.classes)
+
+
+def _records(names: tuple[str, ...], columns: Sequence[Sequence[Any]]) -> list[msgspec.Struct]:
+    """Return the rows of columns as JSON objects with these names."""
+    return list(map(_record(names), *columns))
+
+
+@lru_cache(64)
+def _record(names: tuple[str, ...]) -> type[msgspec.Struct]:
+    fields = {f"field_{place}": name for place, name in enumerate(names)}
+    return msgspec.defstruct("Record", [(field, Any) for field in fields], rename=fields, gc=False)
 
 
 def starting() -> Refusal:
