@@ -52,7 +52,7 @@ class Intervals(Section):
     """Bounds around predicted numbers, or sets of classes, that keep a promise: conformal prediction."""
 
     method: Literal["split", "normalised", "quantile"] = "split"
-    """How wide bounds are where: split, the same everywhere; by sizes of errors; by quantiles. Classes: split."""
+    """How wide bounds are where: everywhere the same, by sizes of errors, or by quantiles; split for sets."""
 
     coverage: Annotated[Float, Field(gt=0, lt=1)] = 0.9
     """Share of new rows whose number is between the bounds, or whose class is in the set, as promised."""
