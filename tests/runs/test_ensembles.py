@@ -115,6 +115,13 @@ def test_one_seed_is_one_model(project, artifact, mmp):
     assert one == two
 
 
+def test_folds_that_are_fitted_at_once_say_the_same(project, monkeypatch, mmp):
+    words = project(("xgboost", "linear", "catboost"))
+    alone = mmp(*words).json["metrics"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert mmp(*words).json["metrics"] == alone
+
+
 @pytest.mark.parametrize("method", ["stacking", "greedy"])
 def test_who_learns_by_heart_is_not_believed(method, project, artifact, tmp_path, mmp):
     rng = np.random.default_rng(0)

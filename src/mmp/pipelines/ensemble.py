@@ -309,7 +309,7 @@ class _Final:
     def _fit(self, number: int) -> Fitted:
         """Fit one of them, in its share of the time that is left."""
         member, now = self.members[number], time.perf_counter()
-        costs = [each.seconds * each.share for each in self.members[number:]]
+        costs = [each.once_s for each in self.members[number:]]
         watch = until(now + (self.ends_at - now) * costs[0] / sum(costs), time.perf_counter)
         return fit(self.prepared[number], member.recipe, member.row, on_iteration=watch)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from math import inf
+from math import ceil, inf
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mmp.modeling import threads
 from mmp.modeling.answer import answer
 from mmp.pipelines.check import model_row
 from mmp.pipelines.fitting import fit
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from mmp.catalog.models import ModelRow
+    from mmp.modeling.engines.base import Model
     from mmp.modeling.target import Target
     from mmp.pipelines.prepare import Parts, Prepared
     from mmp.pipelines.rows import Rows
@@ -46,15 +51,15 @@ class Said:
     outputs : tuple of ndarray
         Of the ``validation`` rows of each fold.
     seconds : float
-        Wall seconds that its fits took.
-    share : float
-        Of their rounds that were of use, where they stopped early: the last fit does without the others.
+        Wall seconds that all of it took.
+    once_s : float
+        Seconds of one fit, as far as its rounds were of use: the last fit does without the others.
     """
 
     recipe: Recipe
     outputs: tuple[Output, ...]
     seconds: float
-    share: float = 1.0
+    once_s: float
 
     @property
     def row(self) -> ModelRow:
@@ -173,21 +178,54 @@ def out_of_fold(
     MmpError
         As of one fit.
     """
-    outputs: list[Output] = []
-    stopped: list[int] = []
-    rounds, row, begun = 0, model_row(member), clock()
-    for number in range(len(folds)):
+    row, begun = model_row(member), clock()
+    prepared = [folds.prepared(number, member) for number in range(len(folds))]
+    n_threads = _at_a_time(prepared, member)
+    turns = ceil(len(folds) / n_threads)
+
+    def one(number: int) -> _Fold:
         tell(f"fold {number + 1} of {len(folds)}")
-        prepared = folds.prepared(number, member)
-        watch = until(begun + seconds * (number + 1) / len(folds), clock)
-        model = fit(prepared, member, row, on_iteration=watch).model
-        outputs.append(answer(model, prepared.matrices[JUDGED], where=f"fold {number + 1}"))
-        if model.best_iteration is not None:
-            stopped.append(model.best_iteration + 1)
-            rounds += max(map(len, model.history.values()))
-    if not folds.has_watched:
-        member = for_good(member, row, stopped)
-    return Said(member, tuple(outputs), clock() - begun, sum(stopped) / rounds if rounds else 1.0)
+        began, turn = clock(), number // n_threads + 1
+        watch = until(begun + seconds * turn / turns, clock)
+        model = fit(prepared[number], member, row, on_iteration=watch).model
+        output = answer(model, prepared[number].matrices[JUDGED], where=f"fold {number + 1}")
+        return _Fold(model, output, clock() - began)
+
+    made = _each(one, len(folds), n_threads)
+    stopped = [each.model.best_iteration + 1 for each in made if each.model.best_iteration is not None]
+    final = member if folds.has_watched else for_good(member, row, stopped)
+    once_s = fmean(each.seconds * each.share for each in made)
+    return Said(final, tuple(each.output for each in made), clock() - begun, once_s)
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """A fit, what it says, and the wall seconds of both."""
+
+    model: Model
+    output: Output
+    seconds: float
+
+    @property
+    def share(self) -> float:
+        """How many of its rounds were of use."""
+        best, rounds = self.model.best_iteration, max(map(len, self.model.history.values()), default=0)
+        return 1.0 if best is None or not rounds else min(1.0, (best + 1) / rounds)
+
+
+def _at_a_time(prepared: Sequence[Prepared], member: Recipe) -> int:
+    """Return how many folds to fit at once: several where a fit by itself uses one core."""
+    n_rows, n_features = prepared[0].matrices["train"].values.shape
+    is_narrow = member.model.threads == "auto" and threads.choose(n_rows, n_features) == 1
+    return min(threads.cores(), len(prepared)) if is_narrow else 1
+
+
+def _each(function: Callable[[int], _Fold], n_folds: int, n_threads: int) -> list[_Fold]:
+    if n_threads == 1:
+        return [function(number) for number in range(n_folds)]
+    # fits in threads put each other's filters of warnings back
+    with warnings.catch_warnings(), ThreadPoolExecutor(n_threads) as pool:
+        return list(pool.map(function, range(n_folds)))
 
 
 def until(end: float, clock: Callable[[], float]) -> Watch | None:

@@ -53,6 +53,8 @@ RECIPE_FILE = "ensemble/recipe.yaml"
 
 _ENDED = frozenset({"xgboost", "lightgbm", "catboost"})  # engines whose fits end where they are told to
 _MARGIN = 1.3  # what a fit may take longer than it was reckoned to
+_MORE_ROWS = 1.3  # what it takes longer on all training rows than on those of a fold
+_MOST_AGAIN = 0.3  # of the limit, that is kept for the last fits
 _FEW_ROWS = 1000  # whose fits need no reckoning
 _SAMPLE, _WARMING = 20, 100  # one row in so many, after a few, says how long a fit takes that cannot be ended
 _POWERS = {"SVC": 2.2, "SVR": 2.2}
@@ -170,10 +172,10 @@ class Tried:
     said: Said
     loss: float
 
-    def refit_s(self, n_folds: int) -> float:
+    @property
+    def refit_s(self) -> float:
         """Return the seconds that its fit on all training rows is reckoned to take."""
-        share = 1 if n_folds == 1 else n_folds / (n_folds - 1)
-        return _MARGIN * share * self.said.seconds * self.said.share / n_folds
+        return _MARGIN * _MORE_ROWS * self.said.once_s
 
 
 class Search:
@@ -264,9 +266,9 @@ class Search:
 
     def _seconds(self) -> float:
         """Return how long a member may take, so that it and those so far can be fitted again."""
-        n_folds = len(self.folds)
-        again = sum(one.refit_s(n_folds) for one in self._best(self._most))
-        return (self.budget.left - again) / (1 + _MARGIN / max(n_folds - 1, 1))
+        again = sum(one.refit_s for one in self._best(self._most))
+        left = self.budget.left - min(again, _MOST_AGAIN * self.budget.limit_s)
+        return left / (1 + _MARGIN * _MORE_ROWS / len(self.folds))
 
     def _attempt(self, member: Recipe, seconds: float) -> None:
         row, tell = model_row(member), self._tell_of(member)
@@ -345,7 +347,7 @@ class Search:
 
     def _affordable(self, weighted: Sequence[tuple[float, Said]]) -> list[Said]:
         """Return those that count and that there is time to fit again, one in any case."""
-        refit_s = {id(one.said): one.refit_s(len(self.folds)) for one in self.tried}
+        refit_s = {id(one.said): one.refit_s for one in self.tried}
         kept, left = [weighted[0][1]], self.budget.left
         for weight, said in weighted[: self._most]:
             spent = sum(refit_s[id(one)] for one in kept)

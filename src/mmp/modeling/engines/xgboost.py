@@ -182,7 +182,7 @@ def fit(job: FitJob) -> XGBoostModel:
         callbacks=callbacks,
         verbose_eval=False,
     )
-    best = booster.best_iteration if job.stopping else None
+    best = _best(booster) if job.stopping else None
     return XGBoostModel(
         job.target.n_classes,
         job.train.values.shape[1],
@@ -192,6 +192,11 @@ def fit(job: FitJob) -> XGBoostModel:
         _probabilities(answers[0], job.target.n_classes) if answers else None,
         own=booster if best is None else booster[: best + 1],
     )
+
+
+def _best(booster: Any) -> int:
+    """Return the best round; the last one where the fit was ended before any was compared."""
+    return int(booster.attr("best_iteration") or booster.num_boosted_rounds() - 1)
 
 
 def load(
