@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from functools import reduce
+from importlib.metadata import PackageNotFoundError
 
 import numpy as np
 import pytest
@@ -135,8 +136,21 @@ def test_trees_that_would_be_slow_are_left_alone():
     )
 
 
+@pytest.mark.parametrize(
+    ("found", "is_enough"), [("0.44.0", False), ("0.45.0rc1", True), ("0.50.1", True), ("1.0.0", True)]
+)
+def test_an_old_llvmlite_is_none(found, is_enough, monkeypatch):
+    monkeypatch.setattr(module, "version", lambda _name: found)
+    monkeypatch.setattr(module, "_has_compiler", module._has_compiler.__wrapped__)
+    assert (compiled([chain(3)], np.zeros(1, np.float32)) is not None) == is_enough
+
+
 def test_without_llvmlite_there_are_none(monkeypatch):
-    monkeypatch.setattr(module, "is_installed", lambda name: name != "llvmlite")
+    def absent(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(module, "version", absent)
+    monkeypatch.setattr(module, "_has_compiler", module._has_compiler.__wrapped__)
     assert compiled([chain(3)], np.zeros(1, np.float32)) is None
 
 

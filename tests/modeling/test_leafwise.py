@@ -191,7 +191,7 @@ def test_compiling_must_be_worth_its_time():
 
 
 def test_without_a_compiler_the_booster_predicts(monkeypatch):
-    monkeypatch.setattr("mmp.modeling.engines.compiled.is_installed", lambda _name: False)
+    monkeypatch.setattr("mmp.modeling.engines.compiled._has_compiler", lambda: False)
     assert train(*COMPILED["number"]).ready_for(None).trees is None
 
 

@@ -161,7 +161,7 @@ def test_trees_come_out_of_a_walk_as_they_went_in(model, walk):
 
 
 def test_without_a_compiler_the_booster_predicts(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmp.modeling.engines.compiled.is_installed", lambda _name: False)
+    monkeypatch.setattr("mmp.modeling.engines.compiled._has_compiler", lambda: False)
     loaded = load(tmp_path, model.save(tmp_path))
     assert loaded.predictor() == "xgboost's own call"
     rows = np.random.default_rng(1).normal(size=(200, N_FEATURES)).astype(np.float32)
@@ -178,7 +178,7 @@ def test_compiled_trees_that_disagree_are_not_asked(model, tmp_path, monkeypatch
 
 
 def test_a_booster_that_disagrees_is_not_asked(model, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmp.modeling.engines.compiled.is_installed", lambda _name: False)
+    monkeypatch.setattr("mmp.modeling.engines.compiled._has_compiler", lambda: False)
     loaded = load(tmp_path, model.save(tmp_path))
     shifted = replace(loaded, walk=replace(loaded.walk, base=loaded.walk.base + np.float32(0.5)))
     rows = np.zeros((100, N_FEATURES), np.float32)

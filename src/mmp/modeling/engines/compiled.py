@@ -25,13 +25,13 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache, cached_property
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
-from mmp.lookup import is_installed
 from mmp.modeling.engines.libm import address
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ MOST_LEAVES: Final = 256
 """Of a tree: their numbers are bytes."""
 
 _SOURCE: Final = Path(__file__).with_suffix(".ll")
+_LEAST_VERSION: Final = (0, 45)
 _MOST_COLUMNS: Final = 1024
 _MOST_SPLITS: Final = 255  # of a tree, on average: categories may need several
 _KNOWN: Final = 254  # thresholds of a byte: 255 is more than all of them, for missing values
@@ -179,7 +180,7 @@ def compiled(
     Compiled or None
         None where llvmlite (extra ``compiled``) is not there, or trees are too large to be quick.
     """
-    if not is_installed("llvmlite") or max(map(_n_leaves, trees)) > MOST_LEAVES:
+    if not _has_compiler() or max(map(_n_leaves, trees)) > MOST_LEAVES:
         return None
     columns = _Columns(trees)
     if len(columns.known) > _MOST_COLUMNS:
@@ -217,6 +218,16 @@ def softmax(margins: Numbers) -> Numbers:
     for group in powers:
         total += group
     return np.divide(powers, total.astype(powers.dtype), out=powers)
+
+
+@cache
+def _has_compiler() -> bool:
+    """Tell whether there is an llvmlite that reads the source; numba may have brought an older one."""
+    try:
+        found = version("llvmlite")
+    except PackageNotFoundError:
+        return False
+    return tuple(map(int, found.split(".")[:2])) >= _LEAST_VERSION
 
 
 def _n_leaves(node: Node) -> int:
