@@ -134,14 +134,30 @@ def test_a_class_without_rows_keeps_its_probabilities(method):
     assert fit(method, both([0.3, 0.9]), np.array([1, 1])).one([0.7, 0.3]) == [0.7, 0.3]
 
 
-def test_a_row_that_no_class_has_a_probability_for_stays_as_it_was():
-    output = np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9], [1 / 3, 1 / 3, 1 / 3]])
-    calibrated = fit("isotonic", output, np.arange(4) % 3)
-    nobody = [0.2, 0.03, 0.02]
-    assert all(curve.one(p) == 0 for curve, p in zip(calibrated.curves, [0.01, 0.03, 0.02], strict=True))
-    nobody = [0.01, 0.03, 0.02]
-    assert calibrated.one(nobody) == nobody
-    assert calibrated.many(np.array([nobody])).tolist() == [nobody]
+@pytest.mark.parametrize("method", METHODS)
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(rows=scored())
+def test_nothing_is_sure(method, rows):
+    """No number of rows shows that something never happens; and sums of several curves are above 0."""
+    p, hits = rows
+    if hits.all() or not hits.any():
+        return
+    answer = fit(method, both(p), hits.astype(int)).many(both([*p, *EXTREMES]))[:, 1]
+    assert (answer > 0).all()
+    assert (answer[: len(p)] < 1).all()
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "beta"])
+def test_a_forests_zeros_do_not_outweigh_the_rest(method):
+    """Trees that all say no leave a log-odds of minus infinity, beside which the others hardly count."""
+    rng = np.random.default_rng(7)
+    right = rng.beta(1, 3, 40_000)
+    hits = rng.random(len(right)) < right
+    said = rng.binomial(20, np.clip(1.4 * right - 0.1, 0, 1)) / 20
+    assert (said == 0).mean() > 0.25
+    calibrated = fit(method, both(said[:20_000]), hits[:20_000].astype(int))
+    after = calibrated.many(both(said[20_000:]))[:, 1]
+    assert ece(after, hits[20_000:]) < 0.3 * ece(said[20_000:], hits[20_000:])
 
 
 @pytest.mark.parametrize("method", ["sigmoid", "beta"])
@@ -189,15 +205,15 @@ def test_sigmoid_is_scikit_learns():
     theirs = _SigmoidCalibration().fit(logit(p), hits)
     np.testing.assert_allclose(curve.many(p), theirs.predict(logit(p)), atol=1e-5)
     (slope,), intercept = soft(logit(p)[:, None], hits)
-    np.testing.assert_allclose(curve.parameters, [slope, slope, intercept], rtol=1e-4)
+    np.testing.assert_allclose(curve.parameters[:3], [slope, slope, intercept], rtol=1e-4)
 
 
 def test_beta_is_the_papers():
     p, hits = distorted()
     (curve,) = fit("beta", both(p), hits.astype(int)).curves
     (a, b), c = soft(np.stack((np.log(p), -np.log(1 - p)), axis=1), hits)
-    np.testing.assert_allclose(curve.parameters, [a, b, c], rtol=1e-3)
-    a, b, c = curve.parameters
+    np.testing.assert_allclose(curve.parameters[:3], [a, b, c], rtol=1e-3)
+    a, b, c = curve.parameters[:3]
     np.testing.assert_allclose(curve.many(p), 1 / (1 + 1 / (np.exp(c) * p**a / (1 - p) ** b)), rtol=1e-9)
 
 
@@ -206,7 +222,7 @@ def test_beta_finds_the_three_parameters_that_made_the_rows():
     p = rng.random(400_000)
     hits = rng.random(len(p)) < logistic(0.4 * np.log(p) - 1.7 * np.log(1 - p) - 0.3)
     (curve,) = fit("beta", both(p), hits.astype(int)).curves
-    np.testing.assert_allclose(curve.parameters, [0.4, 1.7, -0.3], atol=0.03)
+    np.testing.assert_allclose(curve.parameters[:3], [0.4, 1.7, -0.3], atol=0.03)
 
 
 def test_beta_with_one_slope_at_its_border_is_the_best_there():
@@ -226,15 +242,19 @@ def test_beta_with_one_slope_at_its_border_is_the_best_there():
 
 @settings(max_examples=100, deadline=None, derandomize=True)
 @given(rows=scored(), asked=st.lists(st.floats(0, 1), max_size=10))
-def test_isotonic_is_scikit_learns(rows, asked):
+def test_isotonic_is_scikit_learns_but_for_its_zeros_and_ones(rows, asked):
     p, hits = rows
     p = np.round(p, 6)  # scikit-learn takes scores this near for one
     if hits.all() or not hits.any():
         return
     (curve,) = fit("isotonic", both(p), hits.astype(int)).curves
     theirs = IsotonicRegression(out_of_bounds="clip").fit(p, hits)
+    levels = theirs.predict(p)
+    low = min(1 / ((levels == 0).sum() + 2), levels[levels > 0].min()) if 0 in levels else 0
+    high = max(1 - 1 / ((levels == 1).sum() + 2), levels[levels < 1].max()) if 1 in levels else 1
     at = np.concatenate((p, np.round(asked, 6), [0, 1]))
-    np.testing.assert_allclose(curve.many(at), theirs.predict(at), atol=1e-9)
+    expected = np.interp(at, theirs.X_thresholds_, np.clip(theirs.y_thresholds_, low, high))
+    np.testing.assert_allclose(curve.many(at), expected, atol=1e-9)
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

@@ -181,7 +181,7 @@ def test_the_files(folder, artifact, result, client):
     assert "xgboost" in artifact("model/environment.lock").read_text()
     assert "fit: xgboost.XGBClassifier" in artifact("logs/*.log").read_text()
     listed = {item.path for item in client.list_artifacts(result["run_id"])}
-    assert listed == {"model", "recipe.yaml", "config.yaml", "logs", "plots", "explain"}
+    assert listed == {"model", "recipe.yaml", "config.yaml", "logs", "plots", "explain", "evaluation"}
     named = {item.path for item in client.list_artifacts(result["run_id"], "model")}
     wanted = {"MLmodel", "conda.yaml", "python_env.yaml", "requirements.txt", "input_example.json"}
     assert {f"model/{name}" for name in wanted} <= named

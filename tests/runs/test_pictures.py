@@ -17,7 +17,7 @@ MODELS = {
     "awkward": ("classification", "sklearn.linear_model.LogisticRegression", {}),
     "value": ("regression", "catboost.CatBoostRegressor", {"iterations": 5}),
 }
-CURVES = {"confusion", "roc", "precision_recall", "lift"}
+CURVES = {"confusion", "roc", "precision_recall", "lift", "reliability"}
 OFF = ["--set", "evaluation.plots=false"]
 
 

@@ -200,7 +200,7 @@ def parse(name: str, task: str) -> Metric:
 
 
 def parse_logged(name: str, *tasks: str) -> Metric:
-    """Find a metric by the name that runs log it under, which may begin with the split.
+    """Find a metric by the name that runs log it under, which may begin with what it is of.
 
     Raises
     ------
@@ -212,7 +212,7 @@ def parse_logged(name: str, *tasks: str) -> Metric:
     >>> parse_logged("validation_rmse", "classification", "regression").greater_is_better
     False
     """
-    plain = name.removeprefix("train_").removeprefix("validation_")
+    plain = name.removeprefix("train_").removeprefix("validation_").removeprefix("uncalibrated_")
     known: dict[str, None] = {}
     for task in tasks:
         try:

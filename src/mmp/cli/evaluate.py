@@ -1,12 +1,17 @@
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mmp.cli import options
 from mmp.cli.screen import Screen, between, columns, number
 from mmp.cli.watch import watcher
+
+if TYPE_CHECKING:
+    from mmp.pipelines.evaluate import Evaluation
+
+_MORE_PROBABLE = 0.5
 
 
 def main(
@@ -35,4 +40,13 @@ def main(
         [name, number(value), between(result.intervals.get(name)), number(result.logged.get(name))]
         for name, value in result.metrics.items()
     ]
-    screen.result(result.as_dict(), columns(rows, ["metric", "here", "95 %", "test split"]))
+    table = columns(rows, ["metric", "here", "95 %", "test split"])
+    screen.result(result.as_dict(), "\n\n".join(filter(None, (table, _decided(result)))))
+
+
+def _decided(result: Evaluation) -> str:
+    """Say what the model's probabilities are, and from which one on it decides."""
+    words = [f"probabilities calibrated by {result.calibration}"] if result.calibration else []
+    if result.threshold not in {None, _MORE_PROBABLE}:
+        words.append(f"positive from {result.threshold:.4g} on")
+    return ", ".join(words)

@@ -8,14 +8,15 @@ method         curve
 ============== ===================================================================================
 ``sigmoid``    Platt's: a logistic regression on the log-odds, two parameters
 ``beta``       Kull's: a logistic regression on ln p and -ln(1 - p), three parameters
-``isotonic``   the rising steps that fit best, joined by straight lines as in scikit-learn
+``isotonic``   the rising steps that fit best, joined by straight lines as in scikit-learn; the outermost
+               are as near to 0 and 1 as their rows allow by Laplace's rule, not nearer
 ``venn_abers`` the two isotonic fits with the row itself, as a hit and as none, made one probability
 ============== ===================================================================================
 
 Two classes share one curve, of the second. Of more, each has one against the rest, and the rows are divided
-by their sums. A class that the rows to fit on do not have keeps its probabilities, and so does a row of which
-all curves say 0. Slopes are fitted to Platt's targets, which are a little off 0 and 1, so that they are
-finite where the classes are apart.
+by their sums, which are above 0: no curve that was fitted says 0, which no number of rows shows. A class
+that the rows to fit on do not have keeps its probabilities. Slopes are fitted to Platt's targets, a little
+off 0 and 1, so that they are finite where the classes are apart.
 
 References
 ----------
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
     Arrays = Mapping[str, npt.NDArray[Any]]
 
-_TINY: Final = float(np.finfo(np.float64).eps)  # how near to 0 and 1 a logarithm is taken
+_TINY: Final = float(np.finfo(np.float64).eps)
 _FAR: Final = 700.0  # a score whose exponential is still a number
 _ROUNDS: Final = 100
 _CONVERGED: Final = 1e-10  # of the loss of a row: the step that follows it is the last
@@ -69,29 +70,35 @@ class Curve(ABC):
 
 @dataclass(frozen=True, eq=False)
 class Logistic(Curve):
-    """The logistic of a · ln p - b · ln(1 - p) + c, with ``(a, b, c)`` as parameters."""
+    """The logistic of a · ln p - b · ln(1 - p) + c.
+
+    Parameters
+    ----------
+    parameters : ndarray of shape (5,)
+        ``a``, ``b``, ``c``, and between which probabilities the logarithms are taken.
+    """
 
     parameters: Floats
 
     def many(self, p: Floats) -> Floats:
         """Map an array."""
-        a, b, c = self._parameters
-        p = np.clip(p, _TINY, 1 - _TINY)
+        a, b, c, low, high = self._parameters
+        p = np.clip(p, low, high)
         score = a * np.log(p) - b * np.log(1 - p) + c
         return np.asarray(1 / (1 + np.exp(-np.clip(score, -_FAR, _FAR))))
 
     def one(self, p: float) -> float:
         """Map one probability."""
-        a, b, c = self._parameters
-        p = min(max(p, _TINY), 1 - _TINY)
+        a, b, c, low, high = self._parameters
+        p = min(max(p, low), high)
         # NumPy's functions, whose last bit need not be that of the C library
         score = a * float(np.log(p)) - b * float(np.log(1 - p)) + c
         return 1 / (1 + float(np.exp(-min(max(score, -_FAR), _FAR))))
 
     @cached_property
-    def _parameters(self) -> tuple[float, float, float]:
-        a, b, c = self.parameters.tolist()
-        return a, b, c
+    def _parameters(self) -> tuple[float, float, float, float, float]:
+        a, b, c, low, high = self.parameters.tolist()
+        return a, b, c, low, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,9 +190,7 @@ class Calibration:
         total = np.zeros(len(probabilities))
         for column in columns:
             total += column
-        said = total > 0
-        divided = np.stack(columns, axis=1) / np.where(said, total, 1.0)[:, None]
-        return np.where(said[:, None], divided, probabilities)
+        return np.asarray(np.stack(columns, axis=1) / total[:, None])
 
     def one(self, probabilities: list[float]) -> list[float]:
         """Calibrate one row as `many` does, in plain Python."""
@@ -196,7 +201,7 @@ class Calibration:
         total = 0.0
         for value in values:  # `sum` compensates from Python 3.12 on, and NumPy does not
             total += value
-        return [value / total for value in values] if total > 0 else probabilities
+        return [value / total for value in values]
 
     def state(self) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
         """Return what `restored` takes: facts for JSON, and arrays."""
@@ -253,14 +258,30 @@ def _curve(method: str, p: Floats, is_hit: npt.NDArray[np.bool_]) -> Curve:
 
 
 def _sigmoid(p: Floats, is_hit: npt.NDArray[np.bool_]) -> Logistic:
-    p = np.clip(p, _TINY, 1 - _TINY)
+    low, high = _range(p)
+    p = np.clip(p, low, high)
     slope, intercept = _rising((np.log(p) - np.log(1 - p))[:, None], is_hit)
-    return Logistic(np.array([slope, slope, intercept]))
+    return Logistic(np.array([slope, slope, intercept, low, high]))
 
 
 def _beta(p: Floats, is_hit: npt.NDArray[np.bool_]) -> Logistic:
-    p = np.clip(p, _TINY, 1 - _TINY)
-    return Logistic(_rising(np.stack((np.log(p), -np.log(1 - p)), axis=1), is_hit))
+    low, high = _range(p)
+    p = np.clip(p, low, high)
+    slopes = _rising(np.stack((np.log(p), -np.log(1 - p)), axis=1), is_hit)
+    return Logistic(np.array([*slopes, low, high]))
+
+
+def _range(p: Floats) -> tuple[float, float]:
+    """Return what stands for 0 and for 1, whose logarithms would outweigh all others.
+
+    That is half of what the others are from them: a forest says 0 where another tree might have said 1 %.
+    """
+    between = p[(p > _TINY) & (p < 1 - _TINY)]
+    if not len(between):
+        return _TINY, 1 - _TINY
+    low = float(between.min()) / 2 if (p <= _TINY).any() else _TINY
+    high = 1 - (1 - float(between.max())) / 2 if (p >= 1 - _TINY).any() else 1 - _TINY
+    return low, high
 
 
 def _rising(features: Floats, is_hit: npt.NDArray[np.bool_]) -> Floats:
@@ -319,12 +340,26 @@ def _loss(design: Floats, weights: Floats, targets: Floats) -> float:
 def _isotonic(p: Floats, is_hit: npt.NDArray[np.bool_]) -> Line:
     groups = Groups.of(np.clip(p, 0.0, 1.0), is_hit)
     starts = blocks(groups)
-    levels = np.add.reduceat(groups.hits, starts) / np.add.reduceat(groups.rows, starts)
+    levels = _levels(np.add.reduceat(groups.hits, starts), np.add.reduceat(groups.rows, starts))
     last = np.append(starts[1:], len(groups.scores)) - 1
     x = np.stack((groups.scores[starts], groups.scores[last]), axis=1).ravel()
     x, y = np.concatenate(([0.0], x, [1.0])), np.concatenate((levels[:1], np.repeat(levels, 2), levels[-1:]))
     first = np.append(True, x[1:] > x[:-1])
     return Line(x[first], y[first])
+
+
+def _levels(hits: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> Floats:
+    """Return the share of hits of each step; of the outermost, if it is 0 or 1, by Laplace's rule.
+
+    Of n rows without a hit, the next may be one: by 1 / (n + 2), but no more than on the next step.
+    """
+    levels: Floats = hits / rows
+    by_rule = (hits + 1) / (rows + 2)
+    if hits[0] == 0:
+        levels[0] = min([by_rule[0], *levels[1:2]])
+    if hits[-1] == rows[-1]:
+        levels[-1] = max([by_rule[-1], *levels[-2:-1]])
+    return levels
 
 
 def _venn_abers(p: Floats, is_hit: npt.NDArray[np.bool_]) -> Stairs:

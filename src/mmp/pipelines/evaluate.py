@@ -51,6 +51,10 @@ class Evaluation:
         95 % intervals of the metrics here.
     findings : tuple of Finding
         What was worth telling.
+    calibration : str or None
+        How the model's probabilities are calibrated.
+    threshold : float or None
+        From which one on it predicts the positive class.
     report : str or None
         The file that holds the same.
     """
@@ -62,6 +66,8 @@ class Evaluation:
     logged: Mapping[str, float]
     intervals: Mapping[str, Interval]
     findings: tuple[Finding, ...]
+    calibration: str | None = None
+    threshold: float | None = None
     report: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
@@ -129,6 +135,8 @@ def evaluate(
         intervals=intervals(drawn, metrics, findings=findings),
         logged={name: value for name, value in bundle.metrics.get("test", {}).items() if name in metrics},
         findings=tuple(findings),
+        calibration=bundle.calibration,
+        threshold=None if bundle.positive is None else bundle.threshold,
         report=report,
     )
     if report:
