@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import shutil
-import statistics
 import subprocess
 import sys
 import time
@@ -23,11 +22,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from cost import ENVIRONMENT, alternate, measure, median
+
 HERE = Path(__file__).resolve().parent
 OUT, DATA, REFERENCE = HERE / "out", HERE / "data", HERE / "reference"
 ROWS = {"10k": 10_000, "200k": 200_000, "1m": 1_000_000, "5m": 5_000_000, "20m": 20_000_000}
-UNSET = {"PYTHONPATH", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "OPENBLAS_THREAD_TIMEOUT"}
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
 RECIPE = HERE / "recipes" / "churn_xgboost.yaml"
 CONFIG = "mlflow: {tracking_uri: ./mlruns}\nlogging: {base_path: ./logs}\n"
 DATABASE = """\
@@ -45,43 +44,6 @@ BARS = {
     "csv, rows per CPU second / modern-ml-pipeline": (3.3, "at least"),
     "postgres, rows/s / pandas": (5.0, "at least"),
 }
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one process cost: CPU seconds, wall seconds, peak resident MiB; and its last line."""
-
-    cpu_s: float
-    wall_s: float
-    peak_mib: float
-    said: str = ""
-
-
-def measure(command: list[str], folder: Path) -> Cost:
-    start = time.perf_counter()
-    log = folder / "last.log"
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=ENVIRONMENT
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {child.returncode}:\n{log.read_text()[-3000:]}")
-    last = log.read_text().strip().rpartition("\n")[2]
-    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024, last)
-
-
-def alternate(commands: list[list[str]], folder: Path, repeats: int) -> list[list[Cost]]:
-    costs: list[list[Cost]] = [[] for _ in commands]
-    for _ in range(repeats):
-        for command, measured in zip(commands, costs, strict=True):
-            measured.append(measure(command, folder))
-    return costs
-
-
-def median(costs: list[Cost], field: str) -> float:
-    return statistics.median(getattr(cost, field) for cost in costs)
 
 
 def row(name: str, ours: float, theirs: float, ratio: float, unit: str) -> dict[str, Any]:

@@ -21,11 +21,12 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from cost import ENVIRONMENT, alternate, median
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,15 +36,6 @@ OUT = HERE / "out"
 DATA = HERE / "data"
 ROWS = {"10k": 10_000, "200k": 200_000, "1m": 1_000_000}
 FITS = {"8k": 8_000, "200k": 200_000}
-# what decides between runs, and a setting that would have every start compile mmp anew
-UNSET = {
-    "GOMP_SPINCOUNT",
-    "OMP_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "OPENBLAS_THREAD_TIMEOUT",
-    "PYTHONDONTWRITEBYTECODE",
-}
-ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in UNSET}
 RECIPE = HERE / "recipes" / "churn_xgboost.yaml"
 BARS = {
     "mmp --help": 8.0,
@@ -57,46 +49,6 @@ BARS = {
     **dict.fromkeys((f"fit {size}, two busy neighbours / quiet" for size in FITS), 4.0),
     **dict.fromkeys((f"fit {size}, quiet / library's default" for size in FITS), 1.3),
 }
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What one process tree cost: CPU seconds, wall seconds, peak resident MiB."""
-
-    cpu_s: float
-    wall_s: float
-    peak_mib: float
-
-
-def measure(command: list[str], folder: Path) -> Cost:
-    start = time.perf_counter()
-    log = folder / "last.log"
-    with log.open("wb") as output:
-        child = subprocess.Popen(
-            command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=ENVIRONMENT
-        )
-        _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise SystemExit(f"{' '.join(command)} ended with {child.returncode}:\n{log.read_text()[-3000:]}")
-    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, usage.ru_maxrss / 1024)
-
-
-def alternate(
-    ours: list[str], theirs: list[str], folder: Path, repeats: int
-) -> tuple[list[Cost], list[Cost]]:
-    """Run both in turn, so that a busy moment of the machine meets both."""
-    measured: tuple[list[Cost], list[Cost]] = ([], [])
-    for command in (ours, theirs):
-        measure(command, folder)  # once for caches and the tracking database
-    for _ in range(repeats):
-        for command, costs in zip((ours, theirs), measured, strict=True):
-            costs.append(measure(command, folder))
-    return measured
-
-
-def median(costs: list[Cost], field: str) -> float:
-    return statistics.median(getattr(cost, field) for cost in costs)
 
 
 def row(name: str, ours: float, theirs: float, unit: str) -> dict[str, Any]:
@@ -128,7 +80,7 @@ def startup(mmp: str, folder: Path, repeats: int) -> list[dict[str, Any]]:
     }
     rows = []
     for name, command in commands.items():
-        ours, theirs = alternate(command, python, folder, repeats * 3)
+        ours, theirs = alternate([command, python], folder, repeats * 3, warm=True)
         rows.append(row(name, median(ours, "cpu_s"), median(theirs, "cpu_s"), "CPU"))
     return rows
 
@@ -146,7 +98,7 @@ def train(mmp: str, size: str, folder: Path, repeats: int) -> list[dict[str, Any
         "--out",
         str(folder / "hw"),
     ]
-    a, b = alternate(ours, theirs, folder, repeats)
+    a, b = alternate([ours, theirs], folder, repeats, warm=True)
     return [
         row(f"train {size}", median(a, "cpu_s"), median(b, "cpu_s"), "CPU"),
         row(f"train {size}, wall", median(a, "wall_s"), median(b, "wall_s"), "s"),
