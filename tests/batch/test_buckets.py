@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import time
-
 import pytest
-from pyarrow.fs import FileSelector, S3FileSystem
+from pyarrow.fs import FileSelector
+from tests import s3
 from tests.batch.project import make, score
 
 from mmp.errors import SettingsError, SourceError
@@ -21,36 +16,13 @@ OUTPUT = "output: {{inference: {{on_bad_row: reject, config: {{storage_options: 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The host of an S3 that lives as long as this module's tests."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    log = tmp_path_factory.mktemp("moto") / "server.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONWARNINGS": ""})
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(log.read_text())
-                time.sleep(0.1)
-        yield f"127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with s3.running(tmp_path_factory.mktemp("moto")) as host:
+        yield host
 
 
 @pytest.fixture(scope="module")
 def bucket(server):
-    found = S3FileSystem(
-        access_key="a", secret_key="b", endpoint_override=server, scheme="http", allow_bucket_creation=True
-    )
-    found.create_dir("scores")
-    return found
+    return s3.bucket(server, "scores")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import os
 import socket
 import subprocess
 import sys
@@ -12,8 +11,7 @@ import time
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from pyarrow.fs import S3FileSystem
-from tests import gcs
+from tests import gcs, s3
 from tests.tables import recipe
 
 from mmp.data import buckets
@@ -35,27 +33,8 @@ def options(url, **more):
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The URL of an S3 that lives as long as this module's tests."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    log = tmp_path_factory.mktemp("moto") / "server.log"
-    with log.open("wb") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | {"PYTHONWARNINGS": ""})
-    try:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(log.read_text())
-                time.sleep(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(10)
+    with s3.running(tmp_path_factory.mktemp("moto")) as host:
+        yield f"http://{host}"
 
 
 @pytest.fixture(scope="module")
@@ -76,11 +55,7 @@ def folder(server, tmp_path_factory):
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_arrays(list(parquet.values()), list(parquet)), sink)
         files[f"parquet/{day}/t.parquet"] = sink.getvalue().to_pybytes()
-    host = server.removeprefix("http://")
-    bucket = S3FileSystem(
-        access_key="a", secret_key="b", endpoint_override=host, scheme="http", allow_bucket_creation=True
-    )
-    bucket.create_dir("shop")
+    bucket = s3.bucket(server.removeprefix("http://"), "shop")
     for name, content in files.items():
         (root / name).parent.mkdir(exist_ok=True, parents=True)
         (root / name).write_bytes(content)
