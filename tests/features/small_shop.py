@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import runpy
 import shutil
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from mmp.features import registry
 from mmp.settings.load import load_config
@@ -29,6 +31,31 @@ def build(folder):
     shutil.copy(ROOT / CONFIG, folder / CONFIG)
     today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     runpy.run_path(str(folder / "recipes/features/make.py"))["make"](folder / DATA, today)
+
+
+REDIS = """online_store:
+      type: redis
+      connection_string: localhost:${REDIS_PORT}
+      password: ${REDIS_PASSWORD}"""
+
+
+def build_in_redis(folder, home):
+    """Do the same with the online store in the Redis of a home; return what the config takes from the shell."""
+    build(folder)
+    text = (folder / CONFIG).read_text()
+    (folder / CONFIG).write_text(text.replace("online_store: {type: sqlite, path: data/online.db}", REDIS))
+    return {name: home.values[name] for name in ("REDIS_PORT", "REDIS_PASSWORD")}
+
+
+@contextmanager
+def inside(folder, environment):
+    """Work in the folder, with these values in the shell."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield
 
 
 def store():

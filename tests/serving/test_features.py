@@ -27,10 +27,6 @@ from mmp.settings.load import load_config, load_recipe
 pytestmark = pytest.mark.infra
 
 ROW = {"customer_id": 7, "product_code": "0104", "amount": 50}
-REDIS = """online_store:
-      type: redis
-      connection_string: localhost:${REDIS_PORT}
-      password: ${REDIS_PASSWORD}"""
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +41,7 @@ def home():
 def folder(tmp_path_factory, home):
     """The small shop, its features in Redis; a run without defaults and one with."""
     folder = tmp_path_factory.mktemp("shop")
-    small_shop.build(folder)
-    text = (folder / CONFIG).read_text()
-    (folder / CONFIG).write_text(text.replace("online_store: {type: sqlite, path: data/online.db}", REDIS))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        for name in ("REDIS_PORT", "REDIS_PASSWORD"):
-            patch.setenv(name, home.values[name])
+    with small_shop.inside(folder, small_shop.build_in_redis(folder, home)):
         small_shop.fill()
         runs = {
             policy: train(
