@@ -50,7 +50,8 @@ def project(tmp_path, monkeypatch):
         if labels == "text":
             interface["positive_class"] = "yes, gladly"
         data = {"loader": {"source_uri": "table.csv"}, "data_interface": interface, **more.pop("data", {})}
-        lines = [NO_PICTURES, "name: r", f"task_choice: {task}", f"model: {json.dumps(model)}"]
+        lines = [] if "evaluation" in more else [NO_PICTURES]
+        lines += ["name: r", f"task_choice: {task}", f"model: {json.dumps(model)}"]
         lines += [
             f"data: {json.dumps(data)}",
             *(f"{key}: {json.dumps(value)}" for key, value in more.items()),
@@ -126,7 +127,7 @@ def test_folds_that_are_fitted_at_once_say_the_same(project, monkeypatch, mmp):
 def test_who_learns_by_heart_is_not_believed(method, project, artifact, tmp_path, mmp):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(600, 4))
-    label = np.where(x[:, 0] + 2.5 * rng.normal(size=600) > 0, "\"yes, gladly\"", "no")
+    label = np.where(x[:, 0] + 2.5 * rng.normal(size=600) > 0, '"yes, gladly"', "no")
     rows = [",".join([KEY, *"wxyz", "label"])]
     rows += [f"{k}," + ",".join(map(str, v)) + f",{c}" for k, (v, c) in enumerate(zip(x, label, strict=True))]
     (tmp_path / "table.csv").write_text("\n".join(rows))
@@ -247,3 +248,46 @@ def test_it_is_explained(labels, project, mmp):
     assert mmp(*project(("xgboost", "linear"), labels=labels)).code == 0
     outcome = mmp("explain", "--run-id", "latest", "-d", "table.csv", "--json")
     assert outcome.code == 0, outcome.err
+
+
+PARTS = {"train": 0.5, "validation": 0.15, "test": 0.15, "calibration": 0.2}
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic", "beta", "venn_abers"])
+def test_what_members_say_together_is_calibrated_and_decided(method, project, mmp):
+    outcome = mmp(
+        *project(
+            model={"calibration": {"enabled": True, "method": method}}, data={"split": PARTS},
+            evaluation={"threshold": {"optimise": "f1"}, "plots": False, "explain": {"enabled": False}},
+        )
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    answers = mmp("predict", "--run-id", "latest", "-i", "table.csv", "--json").json["predictions"]
+    assert all(0 <= answer["probability"] <= 1 for answer in answers)
+    assert mmp("evaluate", "--run-id", "latest", "-d", "table.csv", "--json").code == 0
+
+
+@pytest.mark.parametrize("method", ["split", "normalised", "quantile"])
+def test_an_ensemble_has_bounds_that_fit_nothing_again(method, project, mmp):
+    intervals = {"method": method, "coverage": 0.8}
+    evaluation = {"intervals": intervals, "plots": False, "explain": {"enabled": False}}
+    outcome = mmp(*project(labels="value", data={"split": PARTS}, evaluation=evaluation))
+    if method != "split":
+        assert outcome.code == 2
+        assert "write split" in outcome.json["error"]["message"]
+        return
+    assert outcome.code == 0, outcome.err
+    answers = mmp("predict", "--run-id", "latest", "-i", "table.csv", "--json").json["predictions"]
+    assert all(answer["lower"] <= answer["prediction"] <= answer["upper"] for answer in answers)
+
+
+def test_an_ensemble_has_sets(project, mmp):
+    outcome = mmp(
+        *project(
+            labels="awkward", data={"split": PARTS},
+            evaluation={"intervals": {"coverage": 0.8}, "plots": False, "explain": {"enabled": False}},
+        )
+    )  # fmt: skip
+    assert outcome.code == 0, outcome.err
+    answers = mmp("predict", "--run-id", "latest", "-i", "table.csv", "--json").json["predictions"]
+    assert all(answer["prediction"] in answer["prediction_set"] for answer in answers)

@@ -120,12 +120,9 @@ class Folds:
 
     def prepared(self, number: int, recipe: Recipe) -> Prepared:
         """Return the rows of one fold as the model of a recipe takes them."""
-        row = model_row(recipe)
-        # what `modeling.build` and `prepare` look at
-        traits = (row.engine, row.matrix_dtype, row.native_categories, row.handles_nulls, row.scale)
-        key = (number, *traits, id(recipe.preprocessor))
+        key = (number, recipe.model.class_path, id(recipe.preprocessor))
         if key not in self._kept:
-            made = self._prepare(number, recipe, row)
+            made = self._prepare(number, recipe, model_row(recipe))
             self._cells += sum(matrix.values.size for matrix in made.matrices.values())
             if self._cells > _MOST_CELLS:
                 return _watching(made, recipe)

@@ -66,7 +66,7 @@ _STEP = 0.2  # of the width of a space that a value moves by
 _FITS = 12  # of the first booster on a fold, as which the portfolio is reckoned
 _MOST_SHARE = 0.5  # of the time that is left, for one of the portfolio
 _LEAST_S = 0.5
-_LEAST_WEIGHT = 0.01
+_LEAST = 0.01
 _METHODS: tuple[Method, ...] = ("greedy", "stacking")
 
 
@@ -280,9 +280,7 @@ class Search:
         except MmpError as error:
             self.failed.append((row.name, error))
             return
-        target = self.folds.target
-        loss = loss_of(said.output, target, row_weights(self.recipe, target))
-        self.tried.append(Tried(member, said, loss))
+        self.tried.append(Tried(member, said, self._loss(said.output)))
 
     def _tell_of(self, member: Recipe) -> Callable[[str], None]:
         name, number = model_row(member).name, len(self.tried) + 1
@@ -327,12 +325,19 @@ class Search:
     def joined(self) -> Joined:
         """Return the best, joined in the way that says most of rows that its weights do not know."""
         pool = [one.said for one in self._pool()]
-        weights = Joined.of(self._of(pool, "greedy"), pool, self.folds).blend.weights
+        weights = self._by(pool, "greedy").blend.weights
         kept = self._affordable(sorted(zip(weights, pool, strict=True), key=lambda one: -one[0]))
+        ways = {method: self._by(kept, method) for method in _METHODS[: len(kept)]}
+        method = min(ways, key=lambda method: self._loss(np.concatenate(ways[method].outputs())))
+        heavy = [one for one, weight in zip(kept, ways[method].blend.weights, strict=True) if weight > _LEAST]
+        return self._by(heavy, method) if len(heavy) < len(kept) else ways[method]
+
+    def _by(self, members: Sequence[Said], method: Method) -> Joined:
+        return Joined.of(self._of(members, method), members, self.folds)
+
+    def _loss(self, output: npt.NDArray[np.float64]) -> float:
         target = self.folds.target
-        ways = [Joined.of(self._of(kept, method), kept, self.folds) for method in _METHODS[: len(kept)]]
-        of_rows = row_weights(self.recipe, target)
-        return min(ways, key=lambda way: loss_of(np.concatenate(way.outputs()), target, of_rows))
+        return loss_of(output, target, row_weights(self.recipe, target))
 
     def _pool(self) -> list[Tried]:
         """Return the best, and the best of each kind: what errs in other ways is worth more than its loss."""
@@ -351,7 +356,7 @@ class Search:
         kept, left = [weighted[0][1]], self.budget.left
         for weight, said in weighted[: self._most]:
             spent = sum(refit_s[id(one)] for one in kept)
-            if weight > _LEAST_WEIGHT and said is not kept[0] and spent + refit_s[id(said)] < left:
+            if weight > _LEAST and said is not kept[0] and spent + refit_s[id(said)] < left:
                 kept.append(said)
         return kept
 
