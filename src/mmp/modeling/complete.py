@@ -78,15 +78,18 @@ def online(reader: OnlineReader) -> Lookup:
 
 
 def read_now(reader: OnlineReader, keys: Mapping[str, Sequence[Value]], *, now: float | None = None) -> Found:
-    """Read rows by coerced keys; the store has a key's moment in whole seconds."""
+    """Read rows by coerced keys."""
+    return reader.read(_as_stored(reader.features, keys), now=now)
+
+
+def _as_stored(
+    features: FeatureSet, keys: Mapping[str, Sequence[Value]]
+) -> dict[str, Sequence[Value] | list[int | None]]:
+    """Return keys as the store has them: a moment in whole seconds."""
     moments = {
-        key.column
-        for view in reader.features.views
-        for key in view.keys
-        if key.value_type == "UNIX_TIMESTAMP"
+        key.column for view in features.views for key in view.keys if key.value_type == "UNIX_TIMESTAMP"
     }
-    asked = {name: _in_seconds(cells) if name in moments else cells for name, cells in keys.items()}
-    return reader.read(asked, now=now)
+    return {name: _in_seconds(cells) if name in moments else cells for name, cells in keys.items()}
 
 
 def cells_of(features: FeatureSet, found: Found) -> dict[str, list[Value]]:
@@ -200,8 +203,25 @@ def complete_cells(
     FeatureStoreError
         The store does not answer.
     """
-    features = reader.features
-    found = read_now(reader, {name: [row[name] for row in rows] for name in features.key_columns})
+    return _completed(reader.features, rows, reader.read(_keys_of(reader.features, rows)))
+
+
+async def complete_cells_soon(
+    reader: OnlineReader, rows: Sequence[Mapping[str, Value]]
+) -> list[dict[str, Value] | UnknownEntityError]:
+    """Do what `complete_cells` does, and let the event loop go on meanwhile."""
+    return _completed(reader.features, rows, await reader.read_soon(_keys_of(reader.features, rows)))
+
+
+def _keys_of(
+    features: FeatureSet, rows: Sequence[Mapping[str, Value]]
+) -> dict[str, Sequence[Value] | list[int | None]]:
+    return _as_stored(features, {name: [row[name] for row in rows] for name in features.key_columns})
+
+
+def _completed(
+    features: FeatureSet, rows: Sequence[Mapping[str, Value]], found: Found
+) -> list[dict[str, Value] | UnknownEntityError]:
     read = cells_of(features, found)
     completed: list[dict[str, Value] | UnknownEntityError] = []
     for place, row in enumerate(rows):

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from mmp.errors import FeatureStoreError, UnknownEntityError
-from mmp.modeling.complete import complete_cells
+from mmp.modeling.complete import complete_cells, complete_cells_soon
 from mmp.serving.answers import Refusal
 from mmp.serving.predict import Completed
 
@@ -40,20 +40,34 @@ class OnlineLookup:
         FeatureStoreError
             The store does not answer, and the recipe names no default.
         """
-        started, failed = time.perf_counter(), True
+        started = time.perf_counter()
         try:
             completed = complete_cells(self._reader, rows)
-            failed = False
-        except FeatureStoreError:
-            if self._reader.features.on_missing != "default":
-                raise
-            self._telemetry.degraded(len(rows))
-            return Completed([self._without(row) for row in rows], degraded=True)
-        finally:
-            self._telemetry.looked_up(time.perf_counter() - started, failed=failed)
+        except FeatureStoreError as error:
+            return self._failed(error, rows, started)
+        return self._read(completed, started)
+
+    async def soon(self, rows: Sequence[Cells]) -> Completed:
+        """Do the same, and let the event loop go on meanwhile."""
+        started = time.perf_counter()
+        try:
+            completed = await complete_cells_soon(self._reader, rows)
+        except FeatureStoreError as error:
+            return self._failed(error, rows, started)
+        return self._read(completed, started)
+
+    def _read(self, completed: Sequence[Cells | UnknownEntityError], started: float) -> Completed:
+        self._telemetry.looked_up(time.perf_counter() - started, failed=False)
         return Completed(
             [Refusal.of(row) if isinstance(row, UnknownEntityError) else row for row in completed]
         )
+
+    def _failed(self, error: FeatureStoreError, rows: Sequence[Cells], started: float) -> Completed:
+        self._telemetry.looked_up(time.perf_counter() - started, failed=True)
+        if self._reader.features.on_missing != "default":
+            raise error
+        self._telemetry.degraded(len(rows))
+        return Completed([self._without(row) for row in rows], degraded=True)
 
     def missing(self) -> tuple[str, ...]:
         """Ask the store whether it answers; return what to say where it does not."""

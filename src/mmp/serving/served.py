@@ -120,14 +120,13 @@ class Served:
 
     @cached_property
     def is_quick(self) -> bool:
-        """Whether a row is predicted in so few microseconds that handing it to a thread would cost more."""
-        rows = [row for row in self.bundle.examples if not self.bundle.features]
-        if not rows:
+        """Whether a complete row takes so few microseconds that handing it to a thread would cost more."""
+        if not self.bundle.examples:
             return False
         seconds = []
         for _ in range(_ROUNDS):
             start = time.perf_counter()
-            self.single.predict(rows[0])
+            self.single.predict(self.bundle.examples[0])
             seconds.append(time.perf_counter() - start)
         return statistics.median(seconds) < QUICK_S
 

@@ -47,6 +47,10 @@ class Store(Protocol):
         """
         ...
 
+    async def read_soon(self, entities: Sequence[Sequence[bytes]]) -> list[dict[bytes, list[Cells]]]:
+        """Read as `read` does, and let the event loop go on meanwhile."""
+        ...
+
     def ping(self) -> None:
         """Ask whether the store answers."""
         ...
@@ -159,12 +163,32 @@ class OnlineReader:
         FeatureStoreError
             The store does not answer in time, or not as agreed.
         """
-        now = time.time() if now is None else now
+        rows, asked = self._asked(keys)
+        return self._found(rows, self._store.read(asked) if any(asked) else [], now)
+
+    async def read_soon(
+        self, keys: Mapping[str, Sequence[Value | None]], *, now: float | None = None
+    ) -> Found:
+        """Read as `read` does, and let the event loop go on meanwhile."""
+        rows, asked = self._asked(keys)
+        return self._found(rows, await self._store.read_soon(asked) if any(asked) else [], now)
+
+    def _asked(
+        self, keys: Mapping[str, Sequence[Value | None]]
+    ) -> tuple[list[list[bytes | None]], list[list[bytes]]]:
+        """Return for each group the entity of each row, and the distinct ones."""
         rows = [_entities(group, keys) for group in self._groups]
-        asked = [list(dict.fromkeys(entity for entity in entities if entity)) for entities in rows]
-        answers = self._store.read(asked) if any(asked) else [{} for _ in asked]
+        return rows, [list(dict.fromkeys(entity for entity in entities if entity)) for entities in rows]
+
+    def _found(
+        self,
+        rows: Sequence[Sequence[bytes | None]],
+        answers: Sequence[Mapping[bytes, list[Cells]]],
+        now: float | None,
+    ) -> Found:
+        now = time.time() if now is None else now
         result = Found()
-        for group, entities, answer in zip(self._groups, rows, answers, strict=True):
+        for group, entities, answer in zip(self._groups, rows, answers or [{} for _ in rows], strict=True):
             for position, view in enumerate(group.views):
                 read = {key: _read(cells[position], view, now) for key, cells in answer.items()}
                 _spread(view, entities, read, result)

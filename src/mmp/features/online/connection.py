@@ -86,6 +86,11 @@ class Connection:
                 replies.append(reply)
         return replies
 
+    def detach(self) -> socket.socket:
+        """Hand the socket over to whoever goes on with it."""
+        self._socket.setblocking(False)  # noqa: FBT003
+        return self._socket
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()

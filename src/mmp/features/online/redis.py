@@ -1,10 +1,16 @@
-"""The online store in Redis: one pipelined read, a deadline, and no patience."""
+"""The online store in Redis: one pipelined read, a deadline, and no patience.
+
+A thread that reads has a connection of its own, out of those that are idle. An event loop has one for all of
+its reads, which go down it one behind the other.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections import deque
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mmp.errors import FeatureStoreError, MissingExtraError, SettingsError
@@ -14,10 +20,11 @@ from mmp.features.ping import address, refusal
 from mmp.lookup import install_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from mmp.features.online import Cells, Group
     from mmp.features.online.connection import Connection
+    from mmp.features.online.pipe import Pipe
     from mmp.features.references import FeatureSet
     from mmp.settings.stores import RedisStore
 
@@ -48,7 +55,7 @@ class RedisReader:
         try:
             import hiredis
 
-            from mmp.features.online import connection
+            from mmp.features.online import connection, pipe
         except ImportError as error:
             raise MissingExtraError(
                 "The online store is Redis, and hiredis is not installed.", hint=install_line("redis")
@@ -59,6 +66,8 @@ class RedisReader:
                 hint="Use a single Redis, or Sentinel.",
             )
         self._connection_of, self._command = connection.Connection, connection.command
+        self._pipe_of, self._opening = pipe.opened, asyncio.Lock()
+        self._pipe: Pipe | None = None
         self._failures = (OSError, hiredis.HiredisError)
         self._host, self._port, self._options = address(store)
         self._sentinel_master = store.sentinel_master or "mymaster"
@@ -73,21 +82,24 @@ class RedisReader:
 
     def read(self, entities: Sequence[Sequence[bytes]]) -> list[dict[bytes, list[Cells]]]:
         """Read the hashes of entities; see `mmp.features.online.Store`."""
-        written, n_replies = self._written(entities)
-        replies = iter(self._ask(written, n_replies))
-        return [
-            {key: _cells(next(replies), sizes) for key in keys}
-            for keys, sizes in zip(entities, self._views, strict=True)
-        ]
+        return self._cut(entities, self._ask(*self._written(entities)))
+
+    async def read_soon(self, entities: Sequence[Sequence[bytes]]) -> list[dict[bytes, list[Cells]]]:
+        """Read the hashes of entities, and let the event loop go on meanwhile."""
+        if self._options.get("ssl"):  # the loop would have to shake hands itself
+            return await asyncio.to_thread(self.read, entities)
+        return self._cut(entities, await self._ask_soon(*self._written(entities)))
 
     def ping(self) -> None:
         """Ask whether the server answers."""
         self._ask(self._command([b"PING"]), 1)
 
     def close(self) -> None:
-        """Close idle connections."""
+        """Close idle connections, and that of the event loop."""
         while self._idle:
             self._idle.pop().close()
+        if self._pipe is not None:
+            self._pipe.close()
 
     def _written(self, entities: Sequence[Sequence[bytes]]) -> tuple[bytes, int]:
         parts = []
@@ -97,7 +109,32 @@ class RedisReader:
                 parts.append(b"%b$%d\r\n%b\r\n%b" % (head, len(name), name, tail))
         return b"".join(parts), len(parts)
 
+    def _cut(
+        self, entities: Sequence[Sequence[bytes]], replies: Sequence[list[bytes | None]]
+    ) -> list[dict[bytes, list[Cells]]]:
+        following = iter(replies)
+        return [
+            {key: _cells(next(following), sizes) for key in keys}
+            for keys, sizes in zip(entities, self._views, strict=True)
+        ]
+
     def _ask(self, written: bytes, n_replies: int) -> list[Any]:
+        with self._watched():
+            return self._exchanged(written, n_replies, time.monotonic() + self._timeout_s)
+
+    async def _ask_soon(self, written: bytes, n_replies: int) -> list[Any]:
+        with self._watched():
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    return await self._piped(written, n_replies)
+            except TimeoutError:
+                if self._pipe is not None:  # who waits behind this would wait as long
+                    self._pipe.close()
+                raise
+
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Ask only while the server answers, and say what it is when it does not."""
         where = f"{self._host}:{self._port}"
         if not self._breaker.allows():
             raise FeatureStoreError(
@@ -105,12 +142,25 @@ class RedisReader:
                 hint="It is asked again in a moment; see that it runs: mmp system-check.",
             )
         try:
-            replies = self._exchanged(written, n_replies, time.monotonic() + self._timeout_s)
+            yield
         except self._failures as error:
             self._breaker.failed()
             raise refusal(error, where) from error
         self._breaker.succeeded()
-        return replies
+
+    async def _piped(self, written: bytes, n_replies: int) -> list[Any]:
+        pipe = self._pipe
+        if pipe is not None and pipe.is_open:
+            try:
+                return await pipe.ask(written, n_replies)
+            except ConnectionError:
+                pass  # it was closed while it was idle
+        async with self._opening:
+            if self._pipe is None or not self._pipe.is_open:
+                deadline = time.monotonic() + self._timeout_s
+                self._pipe = await self._pipe_of(await asyncio.to_thread(self._connected, deadline))
+            pipe = self._pipe
+        return await pipe.ask(written, n_replies)
 
     def _exchanged(self, written: bytes, n_replies: int, deadline: float) -> list[Any]:
         if self._process != os.getpid():  # a fork may not talk down its parent's connections

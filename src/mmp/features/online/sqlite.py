@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import threading
 from datetime import UTC, datetime
@@ -55,6 +56,10 @@ class SqliteReader:
             raise FeatureStoreError(
                 f"The online store {self._path} cannot be read: {error}.", hint=_HINT
             ) from error
+
+    async def read_soon(self, entities: Sequence[Sequence[bytes]]) -> list[dict[bytes, list[Cells]]]:
+        """Read the rows of entities on a thread."""
+        return await asyncio.to_thread(self.read, entities)
 
     def ping(self) -> None:
         """Open the file."""
