@@ -162,6 +162,13 @@ def test_a_matrix_of_another_type_or_order_is_taken_as_well():
         np.testing.assert_array_equal(found.margins(other), expected)
 
 
+@pytest.mark.parametrize("feature", [2, -1])
+def test_a_matrix_without_all_features_is_refused(feature):
+    found = compiled([Split(feature, 0.5, -math.inf, 0.0, 1.0)], np.zeros(1, np.float32))
+    with pytest.raises(ValueError, match="features cannot do with 2"):
+        found.margins(np.zeros((5, 2), np.float32))
+
+
 def test_threads_do_not_disturb_each_other():
     found = compiled([chain(200)] * 20, np.zeros(1, np.float32))
     values = np.random.default_rng(1).uniform(0, 200, (20_000, 1)).astype(np.float32)

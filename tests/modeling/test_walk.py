@@ -160,6 +160,11 @@ def test_trees_come_out_of_a_walk_as_they_went_in(model, walk):
     assert sum(map(len, sets)) == sum(sum(tree["categories_sizes"]) for tree in stored)
 
 
+def test_a_walk_in_circles_is_not_followed_forever(walk):
+    following = np.where(walk.following == np.arange(len(walk.value))[:, None], walk.following, walk.roots[0])
+    assert len(list(replace(walk, following=following).trees())) == len(walk.roots)
+
+
 def test_without_a_compiler_the_booster_predicts(model, tmp_path, monkeypatch):
     monkeypatch.setattr("mmp.modeling.engines.compiled._has_compiler", lambda: False)
     loaded = load(tmp_path, model.save(tmp_path))

@@ -136,9 +136,16 @@ class Compiled:
         -------
         ndarray of shape (n_groups, n_rows)
             In the precision of the leaves.
+
+        Raises
+        ------
+        ValueError
+            Where the matrix lacks features.
         """
         values = np.ascontiguousarray(values, self.leaves.dtype)
         n_rows, n_features = values.shape
+        if n_features < self._n_features:  # the machine code looks wherever it is told
+            raise ValueError(f"Trees of {self._n_features} features cannot do with {n_features}.")
         code = _code(self.leaves.dtype.name, self.right)
         tile = _SMALL_TILE if n_rows * 4 <= code.tile else code.tile
         stride = -(-n_rows // tile) * tile
@@ -147,6 +154,10 @@ class Compiled:
         ours = (scratch.ctypes.data, margins.ctypes.data, stride)
         code.margins[tile](values.ctypes.data, n_rows, n_features, *self._places, *ours)
         return margins[:, :n_rows]
+
+    @cached_property
+    def _n_features(self) -> int:
+        return 1 + int(self.columns["feature"].astype(np.uint32).max())  # a negative one is too large, too
 
     @cached_property
     def _places(self) -> tuple[int, ...]:

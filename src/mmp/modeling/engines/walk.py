@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
     Singles = npt.NDArray[np.float32]
     Positions = npt.NDArray[np.int32]
+    _Lists = tuple[list[int], list[float], list[int]]
 
 _LEVELS: Final = 3
 _WIDTH: Final = 2**_LEVELS
@@ -277,22 +278,25 @@ class _Places:
 class _Blocks(NamedTuple):
     """The blocks of a walk as lists, which are quick to follow one by one; leaves as their values."""
 
-    splits: dict[int, tuple[list[int], list[float], list[int]]]
+    splits: dict[int, _Lists]
     value: list[float]
     sets: list[tuple[int, float, frozenset[int]]]
     n_features: int
 
-    def node(self, block: int, split: int = 0) -> Node:
-        """Return a split with all below it, or a leaf."""
-        if block not in self.splits:
-            return self.value[block]
-        features, thresholds, following = self.splits[block]
-        if split >= _WIDTH - 1:
-            return self.node(following[split - (_WIDTH - 1)])
-        feature, threshold = features[split], thresholds[split]
+    def node(self, block: int) -> Node:
+        """Return a block with all behind it, or a leaf; each is taken once, so a damaged file ends too."""
+        lists = self.splits.pop(block, None)
+        return self.value[block] if lists is None else self._split(lists, 0)
+
+    def _split(self, lists: _Lists, place: int) -> Node:
+        features, thresholds, following = lists
+        if place >= _WIDTH - 1:
+            return self.node(following[place - (_WIDTH - 1)])
+        feature, threshold = features[place], thresholds[place]
+        left = self._split(lists, 2 * place + 1)
         if threshold == math.inf:  # a leaf stood here: all exits below lead to it
-            return self.node(block, 2 * split + 1)
-        left, right = self.node(block, 2 * split + 1), self.node(block, 2 * split + 2)
+            return left
+        right = self._split(lists, 2 * place + 2)
         if feature >= 2 * self.n_features:
             feature, missing, members = self.sets[feature - 2 * self.n_features]
             return Split(feature, threshold, missing, left, right, members)
