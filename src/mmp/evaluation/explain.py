@@ -155,7 +155,7 @@ def explain(
     )
     findings = []
     if len(parts) < len(matrix):
-        message = f"Only {len(parts):,} of {len(matrix):,} rows were explained within {budget_s:g} seconds."
+        message = f"Only {len(parts):,} of {len(matrix):,} rows were explained within {budget_s:.2g} seconds."
         findings.append(Finding("explain", "warn", message))
     return explanation, findings
 
