@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from mmp.serving.answers import Refusal
+from mmp.settings.json_text import RepeatedKeyError, once
 
 DEEPEST: Final = 64
 _LONG: Final = 4096
@@ -90,27 +91,20 @@ def _count_keys(value: Any, levels: int) -> int:
 
 def _strictly(body: bytes) -> Any:
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_once, parse_constant=_no_constant)
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=once, parse_constant=_no_constant)
         _check_texts(value)
     except RecursionError:
         raise _malformed(f"it is nested more than {DEEPEST} times") from None
     except json.JSONDecodeError as error:
         raise _malformed(f"{error.msg} at line {error.lineno}, column {error.colno}") from None
+    except RepeatedKeyError as error:
+        raise _malformed(f"the key {_shown(error.key)} stands in one object twice") from None
     except UnicodeError:
         raise _malformed("it holds bytes or escapes that are no Unicode text") from None
     except ValueError:
         raise _malformed("it holds a number of too many digits") from None
     _count_keys(value, DEEPEST)
     return value
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for place, name in enumerate(names) if name in names[:place])
-        raise _malformed(f"the key {_shown(twice)} stands in one object twice")
-    return members
 
 
 def _check_texts(value: Any) -> None:

@@ -38,10 +38,11 @@ def parse(text: str) -> Any:
     Traceback (most recent call last):
     mmp.settings.json_text.RepeatedKeyError: the key 'age' stands twice in one object
     """
-    return json.loads(text, object_pairs_hook=_object)
+    return json.loads(text, object_pairs_hook=once)
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object of its members, for `json.loads`; raises `RepeatedKeyError`."""
     made: dict[str, Any] = {}
     for key, value in pairs:
         if key in made:
