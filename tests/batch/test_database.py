@@ -225,3 +225,24 @@ def test_a_database_that_goes_away_is_a_sentence_and_comes_back(tmp_path, monkey
         assert written == rows_in("same.parquet")
     finally:
         home.close()
+
+
+@pytest.mark.parametrize("target", ["stays", "city"])
+def test_sets_of_classes_are_arrays(target, connection, config, tmp_path):
+    lines = (
+        "  split: {train: 0.6, validation: 0.1, test: 0.1, calibration: 0.2}",
+        "evaluation: {plots: false, explain: {enabled: false}, intervals: {coverage: 0.95}}",
+    )
+    text = recipe(
+        "sets", "classification", "xgboost.XGBClassifier", "rows.sql.j2", target,
+        entities=ENTITIES, values={"n_estimators": 8, "max_depth": 3}, lines=lines,
+    )  # fmt: skip
+    Path("sets.yaml").write_text(text)
+    run = train(load_recipe("sets.yaml"), load_config("files.yaml"), parameters={"visits": 3})
+    config("files")
+    score(run.run_id, output=str(tmp_path / "sets.parquet"))
+    config("replace")
+    score(run.run_id)
+    rows = rows_of(connection)
+    assert rows == sorted(rows_in(tmp_path / "sets.parquet"))
+    assert all(row[2] in row[-1] for row in rows)

@@ -278,7 +278,7 @@ function showAnswer(answer, { info, keys }) {
 /** Return lines that say how sure the answer is: its bounds, its quantiles, or the classes that it may be. */
 function sureness(answer, { coverage }) {
   const lines = [];
-  const share = typeof coverage === "number" ? percent(coverage) : "";
+  const share = typeof coverage === "number" ? `${shown(100 * coverage, 4)} %` : "";
   if (answer.interval) {
     const { lower, upper } = answer.interval;
     lines.push(`${share} sure: between ${shown(lower, 5)} and ${shown(upper, 5)}`);
