@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ from mmp.evaluation.curves import Ranking, thinned
 from mmp.evaluation.explain import Explanation
 from mmp.evaluation.metrics import Decisions, Errors
 from mmp.evaluation.plots import canvas, classes, features, numbers
+from mmp.evaluation.plots.reliability import reliability
+from mmp.evaluation.plots.thresholds import trade_off
 from mmp.modeling.columns import Column
 
 AWKWARD = [
@@ -96,6 +99,53 @@ def test_one_class_has_a_confusion_matrix_and_no_curves(tmp_path):
     assert list(drawn(classes.pictures(classes.Judged(rows, ["no", "yes"], 1, "test")), tmp_path)) == [
         "confusion"
     ]
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 8])
+@pytest.mark.parametrize("is_calibrated", [True, False])
+def test_reliability_is_drawn(n_classes, is_calibrated, tmp_path):
+    shown = judged(AWKWARD[:n_classes], positive=1 if n_classes == 2 else None)
+    before = (
+        dataclasses.replace(shown.rows, probabilities=shown.rows.probabilities.round())
+        if is_calibrated
+        else None
+    )
+    made = reliability(shown, before)
+    check(drawn([("reliability", made)], tmp_path)["reliability"])
+    said = [text.get_text() for text in made.axes[0].get_legend().get_texts()]
+    assert [line.partition(",")[0] for line in said] == (
+        ["as often as said", "before calibration", "calibrated"]
+        if is_calibrated
+        else ["as often as said", "as they are"]
+    )
+
+
+def test_reliability_is_what_the_rows_say(tmp_path):
+    p = np.repeat([0.0, 0.25, 1.0], 200)
+    came = np.concatenate((np.arange(200) < 20, np.arange(200) < 50, np.arange(200) < 180))
+    rows = Decisions(came.astype(np.int32), np.zeros(600, np.int32), np.stack((1 - p, p), axis=1))
+    made = reliability(classes.Judged(rows, ["no", "yes"], 1, "test"))
+    (line,) = [line for line in made.axes[0].lines if len(line.get_xdata()) == 3]
+    assert line.get_xdata().tolist() == [0.0, 0.25, 1.0]
+    assert line.get_ydata().tolist() == [0.1, 0.25, 0.9]
+    assert "ece 0.0667" in made.axes[0].get_legend().get_texts()[1].get_text()
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"cost": np.array([5.0, 3.0, 2.5, 9.0])}, {"mcc": np.array([0, -0.1, 0.5, 0])}]
+)
+def test_thresholds_are_drawn(more, tmp_path):
+    table = {
+        "threshold": np.array([1.0, 0.7, 0.3, 0.0]),
+        "selected": np.array([0, 10, 30, 100]),
+        "precision": np.array([0.0, 0.9, 0.6, 0.2]),
+        "recall": np.array([0.0, 0.5, 0.9, 1.0]),
+        **more,
+    }
+    made = trade_off(table, 0.3, title="Threshold · validation, 100 rows")
+    check(drawn([("thresholds", made)], tmp_path)["thresholds"])
+    assert len(made.axes) == (2 if "cost" in more else 1)
+    assert all("chosen, 0.3" in [t.get_text() for t in axes.get_legend().get_texts()] for axes in made.axes)
 
 
 NUMBERS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -31,6 +32,7 @@ CASES = {
     "venn_abers": ("xgboost.XGBClassifier", "awkward", XGBOOST, "0.5"),
     "plain": ("xgboost.XGBClassifier", "text", XGBOOST, "{optimise: f1}"),
 }
+ROOT = Path(__file__).parents[2]
 SPLIT = "  split: {train: 0.5, validation: 0.15, test: 0.15, calibration: 0.2}"
 MORE = "positive_class: 'yes, gladly'"
 
@@ -242,6 +244,31 @@ def test_plan_says_what_will_be_done(folder, project):
     written(folder, "plain")
     planned = plan(load_recipe(str(folder / "plain.yaml")), load_config(None))
     assert (planned.calibration, planned.threshold) == (None, "by f1 on 121 validation rows")
+
+
+def test_the_example(tmp_path, monkeypatch, mmp):
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "c.yaml").write_text(
+        f"mlflow: {{tracking_uri: {tmp_path}/mlruns}}\nlogging: {{base_path: {tmp_path}/logs}}\n"
+    )
+    result = mmp(
+        "train",
+        "-c",
+        tmp_path / "c.yaml",
+        "-r",
+        "recipes/models/classification/lightgbm_costs.yaml",
+        "--json",
+    ).json
+    assert result["metrics"]["test"]["recall"] > 0.95
+    assert {"decision/thresholds.png", "plots/reliability.png"} <= set(result["artifacts"])
+    (path,) = tmp_path.glob("mlruns/**/thresholds.csv")
+    with path.open() as file:
+        costs = {float(row["threshold"]): float(row["cost"]) for row in csv.DictReader(file)}
+    (path,) = tmp_path.glob("mlruns/**/decision.json")
+    chosen = json.loads(path.read_text())
+    assert chosen["threshold"] < 0.2
+    nearest = min(costs, key=lambda threshold: abs(threshold - 0.5))
+    assert costs[chosen["threshold"]] < costs[nearest] / 2
 
 
 @pytest.mark.parametrize("threshold", ["auto", "0.3", "{top_k: 5}", "{optimise: cost, costs: {fn: 2}}"])
