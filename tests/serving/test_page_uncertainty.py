@@ -43,7 +43,7 @@ def test_it_shows_how_sure_the_answer_is(labels, browser, tmp_path):
         browser.open(f"http://127.0.0.1:{server.port}/")
         browser.wait("!document.getElementById('columns').hidden")
         browser.run("document.querySelector('#ask [type=submit]').click()")
-        browser.wait("document.querySelector('#answer .result')")
+        browser.wait("document.querySelector('#answer .result') !== null")
         shown = browser.text("#answer")
     if labels == "awkward":
         assert f"87.5 % sure: {' or '.join(answer['prediction_set'])}" in shown
