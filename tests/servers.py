@@ -82,30 +82,39 @@ def watched(folder):
     )
 
 
+def new_values(**values):
+    """Return what the `.env` of a home says: free ports and new passwords, but for the values given."""
+    postgres, redis, mlflow = free_ports(3)
+    return {
+        "POSTGRES_HOST": "localhost",
+        "POSTGRES_PORT": str(postgres),
+        "POSTGRES_USER": "mlpipeline_user",
+        "POSTGRES_PASSWORD": secrets.token_urlsafe(12),
+        "POSTGRES_DB": "mlpipeline_db",
+        "POSTGRES_READER_USER": "mlpipeline_reader",
+        "POSTGRES_READER_PASSWORD": secrets.token_urlsafe(12),
+        "MLFLOW_DB": "mlflow_db",
+        "REDIS_HOST": "localhost",
+        "REDIS_PORT": str(redis),
+        "REDIS_PASSWORD": secrets.token_urlsafe(12),
+        "MLFLOW_TRACKING_URI": f"http://localhost:{mlflow}",
+        **values,
+    }
+
+
+def write_env(folder, values):
+    """Write the `.env` of a home."""
+    (folder / ".env").touch(0o600)
+    (folder / ".env").write_text("\n".join([*(f"{name}={value}" for name, value in values.items()), ""]))
+
+
 class Home:
     """A home of the native runner, and what runs in it."""
 
     def __init__(self, folder: Path, **values):
-        postgres, redis, mlflow = free_ports(3)
         self.folder = folder
-        self.values = {
-            "POSTGRES_HOST": "localhost",
-            "POSTGRES_PORT": str(postgres),
-            "POSTGRES_USER": "mlpipeline_user",
-            "POSTGRES_PASSWORD": secrets.token_urlsafe(12),
-            "POSTGRES_DB": "mlpipeline_db",
-            "POSTGRES_READER_USER": "mlpipeline_reader",
-            "POSTGRES_READER_PASSWORD": secrets.token_urlsafe(12),
-            "MLFLOW_DB": "mlflow_db",
-            "REDIS_HOST": "localhost",
-            "REDIS_PORT": str(redis),
-            "REDIS_PASSWORD": secrets.token_urlsafe(12),
-            "MLFLOW_TRACKING_URI": f"http://localhost:{mlflow}",
-            **values,
-        }
-        lines = [f"{name}={value}" for name, value in self.values.items()]
-        (folder / ".env").touch(0o600)
-        (folder / ".env").write_text("\n".join([*lines, ""]))
+        self.values = new_values(**values)
+        write_env(folder, self.values)
         self.watcher = watched(folder)
 
     def run(self, *words):

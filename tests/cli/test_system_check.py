@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from pathlib import Path
 
 import pytest
+from tests.cli import dev_project
+from tests.cli.dev_project import ROOT
 from tests.commands import call
 from tests.servers import free_ports
 
-ROOT = Path(__file__).parents[2]
 NAMES = [
     "python",
     "packages",
@@ -38,10 +38,7 @@ data:
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with the dev config, whose stores are on ports where nothing listens."""
-    for name in ("MMP_LOCAL_DEV", "POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD", "REDIS_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/dev.yaml").write_text((ROOT / "configs/dev.yaml").read_text())
+    dev_project.make(tmp_path, monkeypatch)
     postgres, redis, mlflow, serving = free_ports(4)
     (tmp_path / "configs/local.yaml").write_text(f"serving: {{port: {serving}}}\n")
     (tmp_path / ".env.dev").write_text(

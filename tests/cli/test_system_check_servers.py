@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
 import pytest
+from tests.cli import dev_project
+from tests.cli.dev_project import ROOT
 from tests.commands import call
 from tests.servers import free_ports, new_home
 
 from mmp.settings.load import load_config
 from mmp.tracking.stores import connect
 
-ROOT = Path(__file__).parents[2]
 FRAUD = """
 name: fraud
 task_choice: classification
@@ -30,11 +30,7 @@ pytestmark = pytest.mark.infra
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project with the dev config and no values of the shell's."""
-    for name in ("MMP_LOCAL_DEV", "POSTGRES_PASSWORD", "POSTGRES_READER_PASSWORD", "REDIS_PASSWORD"):
-        monkeypatch.delenv(name, raising=False)
-    (tmp_path / "configs").mkdir()
-    (tmp_path / "configs/dev.yaml").write_text((ROOT / "configs/dev.yaml").read_text())
-    return tmp_path
+    return dev_project.make(tmp_path, monkeypatch)
 
 
 def check(project, home, *words, **changes):

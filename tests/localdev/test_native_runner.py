@@ -15,7 +15,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from tests.servers import free_ports, watched
+from tests.servers import free_ports, new_values, watched, write_env
 
 pytestmark = pytest.mark.infra
 LOCAL_DEV = Path(__file__).parents[2] / "mmp-local-dev"
@@ -29,27 +29,15 @@ class Home:
         self.folder = Path(tempfile.mkdtemp(prefix="mmp-native-"))
         self.folder.chmod(0o711)
         self.watcher = watched(self.folder)
-        postgresql, redis, mlflow = free_ports(3)
-        self.values = values or {
-            "POSTGRES_HOST": "localhost",
-            "POSTGRES_PORT": str(postgresql),
-            "POSTGRES_USER": "mlpipeline_user",
+        odd = {
             "POSTGRES_PASSWORD": "o'w\"n\\er" + secrets.token_urlsafe(12),
-            "POSTGRES_DB": "mlpipeline_db",
-            "POSTGRES_READER_USER": "mlpipeline_reader",
-            "POSTGRES_READER_PASSWORD": secrets.token_urlsafe(12),
-            "MLFLOW_DB": "mlflow_db",
-            "REDIS_HOST": "localhost",
-            "REDIS_PORT": str(redis),
             "REDIS_PASSWORD": "re\\d'i\"s" + secrets.token_urlsafe(12),
-            "MLFLOW_TRACKING_URI": f"http://localhost:{mlflow}",
         }
-        self.write(**self.values)
+        self.write(**(values or new_values(**odd)))
 
     def write(self, **values):
         self.values = values
-        lines = [f"{name}={value}" for name, value in values.items()]
-        (self.folder / ".env").write_text("\n".join([*lines, ""]))
+        write_env(self.folder, values)
 
     def native(self, *words, code=0):
         done = self.start(*words)
