@@ -29,6 +29,9 @@ COMPILED = {
     "fair": (0, {"objective": "fair"}),
     "quantile": (0, {"objective": "quantile", "alpha": 0.9}),
     "percentage": (0, {"objective": "mape"}),
+    "counts": (0, {"objective": "poisson"}),
+    "gamma": (0, {"objective": "gamma"}),
+    "tweedie": (0, {"objective": "tweedie"}),
     "many leaves": (0, {"objective": "regression", "num_leaves": 256, "min_data_in_leaf": 1}),
     "chains": (0, {"objective": "regression", "num_leaves": 60, "min_data_in_leaf": 1, "extra_trees": True}),
     "dart": (0, {"objective": "regression", "boosting": "dart"}),
@@ -47,7 +50,7 @@ BOOSTED = {
         {"objective": "regression", "boosting": "rf", "bagging_fraction": 0.5, "bagging_freq": 1},
     ),
     "roots": (0, {"objective": "regression", "reg_sqrt": True}),
-    "counts": (0, {"objective": "poisson"}),
+    "cross entropy": (2, {"objective": "cross_entropy_lambda"}),
     "one against all": (3, {"objective": "multiclassova", "num_class": 3}),
     "too many leaves": (0, {"objective": "regression", "num_leaves": 400, "min_data_in_leaf": 1}),
 }

@@ -28,6 +28,10 @@ OBJECTIVES = {
     "number": (0, {"objective": "reg:squarederror"}),
     "absolute": (0, {"objective": "reg:absoluteerror"}),
     "huber": (0, {"objective": "reg:pseudohubererror"}),
+    "counts": (0, {"objective": "count:poisson"}),
+    "gamma": (0, {"objective": "reg:gamma"}),
+    "tweedie": (0, {"objective": "reg:tweedie"}),
+    "quantile": (0, {"objective": "reg:quantileerror", "quantile_alpha": 0.9}),
     "stumps": (0, {"objective": "reg:squarederror", "max_depth": 1}),
     "no splits": (0, {"objective": "reg:squarederror", "gamma": 1e9}),
 }  # fmt: skip
@@ -41,7 +45,8 @@ OBJECTIVES |= {
     )
 }
 NONE = {
-    "another link": (0, {"objective": "count:poisson"}),
+    "another link": (2, {"objective": "binary:hinge"}),
+    "several numbers": (0, {"objective": "reg:quantileerror", "quantile_alpha": [0.1, 0.9]}),
     "weighted trees": (0, {"objective": "reg:squarederror", "booster": "dart", "rate_drop": 0.5}),
 }
 

@@ -38,6 +38,8 @@ _CATEGORICAL, _DEFAULT_LEFT, _MISSING = 1, 2, 2  # bits of a split's decision ty
 _NONE_MISSING, _NAN_MISSING = 0, 2
 _WORD: Final = 32
 _IDENTITY: Final = frozenset({"regression", "regression_l1", "huber", "fair", "quantile", "mape"})
+_EXPONENTIAL: Final = frozenset({"poisson", "gamma", "tweedie"})
+_KNOWN: Final = _IDENTITY | _EXPONENTIAL | {"binary", "multiclass"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Leafwise:
     trees : Compiled
         The trees.
     objective : str
-        ``binary``, ``multiclass``, or one of those that leave sums as they are.
+        ``binary``, ``multiclass``, or one of those of numbers.
     steepness : float
         Of the logistic function.
     """
@@ -63,10 +65,13 @@ class Leafwise:
         margins = self.trees.margins(values)
         if self.objective == "multiclass":
             return np.asarray(softmax(margins).T, np.float64)
-        if self.objective != "binary":
+        if self.objective in _IDENTITY:
             return np.asarray(margins[0], np.float64)
-        powers = margins[0] * -self.steepness
+        is_binary = self.objective == "binary"
+        powers = margins[0] * (-self.steepness if is_binary else 1.0)
         exponentials(powers)
+        if not is_binary:
+            return np.asarray(powers, np.float64)
         powers += 1
         return both_classes(np.reciprocal(powers, out=powers))
 
@@ -92,7 +97,7 @@ def leafwise(text: str, n_features: int, predict: Callable[[Doubles], Doubles]) 
     head, *parts = text.partition("\nend of trees")[0].split("\nTree=")
     facts = _facts(head)
     objective, *options = facts["objective"].split()
-    if objective not in _IDENTITY | {"binary", "multiclass"} or "sqrt" in options or "average_output" in head:
+    if objective not in _KNOWN or "sqrt" in options or "average_output" in head:
         return None
     trees = [_tree(_facts(part)) for part in parts]
     n_groups = int(facts["num_tree_per_iteration"])

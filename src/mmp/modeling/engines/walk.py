@@ -51,15 +51,19 @@ _TOGETHER: Final = 8  # rows whose arrays stay in the cache
 _SEED: Final = 7
 _LARGEST_POWER: Final = 88.7
 _LEFT, _RIGHT = np.float32(-np.inf), np.float32(np.inf)
-_IDENTITY: Final = frozenset(
-    {
-        "reg:squarederror",
-        "reg:absoluteerror",
-        "reg:pseudohubererror",
-        "reg:squaredlogerror",
-        "binary:logitraw",
-    }
-)
+_LINKS: Final = {
+    "reg:squarederror": "identity",
+    "reg:absoluteerror": "identity",
+    "reg:pseudohubererror": "identity",
+    "reg:squaredlogerror": "identity",
+    "reg:quantileerror": "identity",
+    "binary:logitraw": "identity",
+    "count:poisson": "exponential",
+    "reg:gamma": "exponential",
+    "reg:tweedie": "exponential",
+    "binary:logistic": "logistic",
+    "multi:softprob": "softmax",
+}
 
 
 def _exits() -> npt.NDArray[np.intp]:
@@ -104,7 +108,7 @@ class Walk:
         last category whether a missing value goes right, and then what no set knows, which does not.
     steps : int
         Blocks on the longest way.
-    link : {"identity", "logistic", "softmax"}
+    link : {"identity", "exponential", "logistic", "softmax"}
         From margins to the answer.
     """
 
@@ -161,6 +165,8 @@ class Walk:
     def _linked(self, margins: Singles) -> Output:
         if self.link == "identity":
             return float(margins[0])
+        if self.link == "exponential":
+            return float(libm().expf(float(margins[0])))
         if self.link == "logistic":
             positive = _sigmoid(margins[0])
             return [float(np.float32(1) - positive), float(positive)]
@@ -177,6 +183,10 @@ class Walk:
         """Return the answers for margins of shape (n_groups, n_rows), which another summed up."""
         if self.link == "identity":
             return np.asarray(margins[0], np.float64)
+        if self.link == "exponential":
+            powers = margins[0].copy()
+            exponentials(powers)
+            return np.asarray(powers, np.float64)
         if self.link == "logistic":
             return both_classes(_sigmoids(margins[0]))
         return np.asarray(softmax(margins).T, np.float64)
@@ -462,10 +472,8 @@ def _is_plain(tree: Mapping[str, Any]) -> bool:
 
 
 def _link(stored: Mapping[str, Any]) -> str | None:
-    name = stored["objective"]["name"]
-    if name in _IDENTITY:
-        return "identity"
-    return {"binary:logistic": "logistic", "multi:softprob": "softmax"}.get(name)
+    one_number = int(stored["learner_model_param"].get("num_target", 1)) == 1
+    return _LINKS.get(stored["objective"]["name"]) if one_number else None
 
 
 def _base(stored: Mapping[str, Any], link: str) -> Singles:
@@ -473,6 +481,8 @@ def _base(stored: Mapping[str, Any], link: str) -> Singles:
     text = stored["learner_model_param"]["base_score"]
     n_groups = max(1, int(stored["learner_model_param"]["num_class"]))
     scores = np.broadcast_to(np.array(json.loads(text), np.float32).ravel(), (n_groups,))
+    if link == "exponential":
+        return np.array([libm().logf(float(score)) for score in scores], np.float32)
     if link == "logistic":
         one = np.float32(1)
         return np.array([-libm().logf(float(one / score - one)) for score in scores], np.float32)
