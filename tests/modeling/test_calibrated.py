@@ -74,7 +74,7 @@ def test_it_is_explained_by_what_is_inside(tmp_path):
     rows = np.arange(len(bundle.examples))
     ours, _ = explain(bundle, typed, rows)
     plain, _ = explain(dataclasses.replace(bundle, model=bundle.model.inside), typed, rows)
-    assert ours.unit == "log-odds"
+    assert (ours.unit, plain.unit) == ("log-odds before calibration", "log-odds")
     assert ours.values.tobytes() == plain.values.tobytes()
 
 

@@ -69,7 +69,7 @@ class Explanation:
         What the scores are of: the positive class, each of several classes, nothing for regression.
     unit : str
         What the scores count: ``log-odds``, ``probability``, ``value`` or, before another link
-        function, ``score``.
+        function, ``score``; and that it is before calibration, where there is one.
     rows : ndarray of int64, shape (n_rows,)
         Positions in the table.
     values : ndarray of shape (n_rows, n_scores, n_columns)
@@ -143,7 +143,7 @@ def explain(
     matrix = explainer.bundle.pipeline.matrix(columns).values
     with _refusals(explainer.bundle):
         parts = _within(budget_s, explainer.parts, explainer.n_first, matrix)
-        unit = _unit(explainer.bundle, matrix[: len(parts)], parts.sum(axis=2))
+        unit = explainer.counted(matrix[: len(parts)], parts)
     classes, picked = _picked(bundle, parts)
     explanation = Explanation(
         columns=explainer.columns,
@@ -175,19 +175,23 @@ class Explainer:
         How many rows to begin with, where time is limited.
     credits : ndarray of shape (n_features, n_columns)
         How much of each feature counts for each column.
+    is_calibrated : bool
+        Whether what the estimator says is calibrated afterwards.
     """
 
     bundle: Bundle
     parts: Explain
     n_first: int
     credits: Floats
+    is_calibrated: bool = False
 
     @classmethod
     def of(cls, bundle: Bundle) -> Explainer:
         """Make ready what explains a model; raises what `explain` does."""
+        is_calibrated = bundle.calibration is not None
         bundle = replace(bundle, model=bundle.model.explained)
         with _refusals(bundle):
-            return cls(bundle, *_method(bundle), credits_of(bundle.pipeline))
+            return cls(bundle, *_method(bundle), credits_of(bundle.pipeline), is_calibrated)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -198,7 +202,12 @@ class Explainer:
         """Return what scores count, by rows like those of the training; raises what `explain` does."""
         matrix = background(self.bundle)
         with _refusals(self.bundle):
-            return _unit(self.bundle, matrix, self.parts(matrix).sum(axis=2))
+            return self.counted(matrix, self.parts(matrix))
+
+    def counted(self, matrix: Floats, parts: Floats) -> str:
+        """Return what scores count, by the parts of some rows."""
+        unit = _unit(self.bundle, matrix, parts.sum(axis=2))
+        return f"{unit} before calibration" if self.is_calibrated else unit
 
     def values(self, columns: Columns) -> Floats:
         """Return `Explanation.values` of rows, however long it takes."""
