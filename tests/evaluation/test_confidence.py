@@ -12,11 +12,14 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn import metrics as sk
 
+from mmp.catalog.metrics import METRICS
 from mmp.catalog.tasks import TASKS
 from mmp.evaluation.confidence import OWN_ROWS, Resampled, by_name, intervals, percentiles
 from mmp.evaluation.evaluate import evaluate, requests, rows_of, value_of
 from mmp.evaluation.resamples import N_BLOCKS, N_RESAMPLES, Resamples
+from mmp.modeling.conformal import PredictionSets
 from mmp.modeling.target import Target
+from mmp.modeling.uncertainty import Uncertainty
 
 BINARY = {
     "accuracy": lambda y, p: sk.accuracy_score(y, p >= 0.5),
@@ -254,3 +257,31 @@ def test_a_metric_of_your_own_without_an_interval_says_why():
     too_many = OWN_ROWS // 100 + 1
     assert found(binary(too_many), [f"{__name__}.profit"], findings=findings) == {}
     assert f"{too_many:,} rows" in findings[1].message
+
+
+BESIDE = ("lower", "upper", "pred_p10", "pred_p90")
+
+
+def sure_to_a_degree(target, output):
+    """Return rows with bounds and quantiles, or with sets of classes."""
+    if target.classes:
+        sets = PredictionSets.fitted(output, output.argmax(axis=1), target.values, 0.9)
+        return rows_of(target, output, uncertainty=Uncertainty(sets=sets))
+    lower, upper = output - 1, 1.3 * output
+    columns = np.stack((output, lower, upper, lower, upper), axis=1)
+    return rows_of(target, columns, uncertainty=Uncertainty(BESIDE))
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_every_metric_of_the_table_has_an_interval(name):
+    """A new row of the table has one unasked, if its formula takes resamples as it takes rows."""
+    target, output = binary(300) if "classification" in METRICS[name].tasks else measured(300)
+    of_rows = Resampled.of(target, sure_to_a_degree(target, output), seed=1)
+    asked = f"{name}_p10" if METRICS[name].by_quantile else name
+    (metric,) = requests([asked], task=target.kind, classes=target.classes)
+    found = intervals(of_rows, [asked])
+    if name == "max_error":
+        assert not found
+    else:
+        low, high = found[asked]
+        assert low < of_rows.value(metric) < high

@@ -145,6 +145,8 @@ def test_the_summary_shows_both_scores(project, mmp):
     header = outcome.out.splitlines()[0]
     assert header.split()[-3:] == ["folds", "nested", "folds"]
     assert "nested" in outcome.err
+    planned = mmp("plan", "-r", "r.yaml")
+    assert "in as many trials on 2 folds of each fold and once" in planned.out
 
 
 @pytest.mark.parametrize("text", [

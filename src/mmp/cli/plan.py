@@ -82,6 +82,7 @@ def _fits(plan: Plan) -> str:
         return "once after each member was on folds"
     times = [f"in {plan.search.trials} trials compared by {plan.search.metric}"] if plan.search else []
     times += ["on each fold"] if plan.folds else []
+    times += [f"in as many trials on {plan.inner_folds} folds of each fold"] if plan.inner_folds else []
     best = "once with the best values" if plan.search else "once"
     return " and ".join([", ".join(times), best] if times else [best])
 

@@ -117,6 +117,8 @@ class Plan:
         Rows of each part.
     folds : tuple of int
         Rows that judge in each fold, none without cross-validation.
+    inner_folds : int or None
+        Folds that each of them tunes on by itself.
     steps : tuple of PlannedStep
         In order.
     n_features : int
@@ -149,6 +151,7 @@ class Plan:
     columns: tuple[PlannedColumn, ...]
     splits: Mapping[str, int]
     folds: tuple[int, ...]
+    inner_folds: int | None
     steps: tuple[PlannedStep, ...]
     n_features: int
     model: str
@@ -199,7 +202,7 @@ def plan(
     rows = labelled_rows(enriched.table, what, features)
     parts = split_rows(rows, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])
-    recipes = models(what)
+    divisions, recipes = fold_rows(rows, parts, what), models(what)
     planned = [_planned(rows, parts, one, name) for one, name in zip(recipes, names_of(recipes), strict=True)]
     members = tuple(one.member for one in planned)
     alone = members[0] if what.model.class_path else None
@@ -214,7 +217,8 @@ def plan(
         n_left_out=table.n_rows - rows.table.n_rows,
         columns=tuple(_columns(rows, pipeline, what)),
         splits={name: len(positions) for name, positions in parts.items()},
-        folds=tuple(len(fold["validation"]) for fold in fold_rows(rows, parts, what)),
+        folds=tuple(len(fold["validation"]) for fold in divisions),
+        inner_folds=what.data.split.inner_folds if divisions and alone and alone.search else None,
         steps=alone.steps if alone else (),
         n_features=len(pipeline.names),
         model=what.model.named,

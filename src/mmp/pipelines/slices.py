@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -148,6 +147,8 @@ class BySlice:
         """Write ``slices.json``; where slices were asked for, ``slices.csv`` too; and a picture."""
         write_json(folder / "slices.json", self.as_dict())
         if self.asked:
+            import csv
+
             with (folder / "slices.csv").open("w", encoding="utf-8", newline="") as file:
                 csv.writer(file).writerows(self._lines())
         if with_plots and (self.asked or self.found.worst) and is_installed("matplotlib"):
