@@ -18,6 +18,7 @@ from mmp.catalog.quantiles import CLASS_PATH
 from mmp.data import files
 from mmp.errors import DataError, SettingsError
 from mmp.modeling.single import Single
+from mmp.pipelines.evaluate import evaluate
 from mmp.pipelines.model import load_model
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
@@ -224,3 +225,36 @@ def test_settings_that_cannot_be(name, override, words, runs, folder, project):
     with pytest.raises(SettingsError) as error:
         run(folder, name, [override])
     assert words in str(error.value)
+
+
+def test_quantiles_are_tuned_on_their_loss_and_judged_on_folds(folder, project):
+    more = ("model.hyperparameters.tuning_enabled=true", "model.hyperparameters.n_trials=3")
+    folds = "data.split={strategy: cross_validation, folds: 3, train: 0.6, validation: 0, test: 0.1, calibration: 0.3}"
+    for overrides in (more, (*more, folds)):
+        result = run(folder, "both", overrides)
+        store = load_model(result.run_id, load_config(None).value).run
+        assert store.params["tuning.metric"] == "pinball_loss"
+    assert result.metrics["cv"]["pinball_loss_p99.5_mean"] > 0
+    assert not any(name.startswith(("set_", "lower")) for name in result.metrics["cv"])
+    (made,) = folder.glob(f"mlruns/artifacts/*/{result.run_id}/artifacts/folds/predictions.parquet")
+    rows = pq.read_table(made).to_pylist()
+    assert all(row["prediction"] == row["pred_p50"] <= row["pred_p99.5"] for row in rows)
+
+
+def test_metrics_of_bounds_are_of_the_last_model_not_of_folds(folder, project):
+    folds = "data.split={strategy: cross_validation, folds: 3, train: 0.6, validation: 0, test: 0.1, calibration: 0.3}"
+    result = run(folder, "split", [folds, "evaluation.metrics=[rmse, interval_coverage]"])
+    assert result.metrics["test"].keys() == {"rmse", "interval_coverage", "interval_width"}
+    assert result.metrics["cv"].keys() == {"rmse_mean", "rmse_se"}
+
+
+def test_bounds_hold_for_slices_and_for_a_table_given_later(runs, folder, project):
+    result = run(folder, "normalised", ["evaluation.slices=[city]"])
+    (made,) = folder.glob(f"mlruns/artifacts/*/{result.run_id}/artifacts/evaluation/slices.json")
+    slices = json.loads(made.read_text())["asked"]
+    assert slices
+    assert all(0 <= one["metrics"]["interval_coverage"]["value"] <= 1 for one in slices)
+    given = evaluate(result.run_id, load_config(None).value, data=table_of("normalised")).metrics
+    assert 0.5 < given["interval_coverage"] <= 1
+    given = evaluate(runs["three"].run_id, load_config(None).value, data=table_of("three")).metrics
+    assert 1 <= given["set_size"] <= 3

@@ -16,9 +16,9 @@ from mmp.catalog.tasks import TASKS
 from mmp.errors import DataError, Finding
 from mmp.evaluation.evaluate import evaluate, requests
 from mmp.modeling.answer import answer
-from mmp.modeling.decision import class_names, decide
+from mmp.modeling.decision import class_names, decide, numbers
 from mmp.pipelines.decide import Unseen, of_folds
-from mmp.pipelines.fitting import fit
+from mmp.pipelines.fitting import fit, uncertainty
 from mmp.pipelines.prepare import prepare
 from mmp.tracking.scratch import scratch
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from mmp.catalog.models import ModelRow
     from mmp.modeling.target import Target
+    from mmp.modeling.uncertainty import Uncertainty
     from mmp.pipelines.prepare import Parts
     from mmp.pipelines.rows import Rows
     from mmp.settings.recipe import Recipe
@@ -162,7 +163,7 @@ def judge(
         for metric, value in values.items():
             scores[metric].append(value)
     findings = (*found, *_findings(undefined, scores, recipe))
-    _log_predictions(active, rows, divisions, outputs, thresholds, _FOLDERS.get(name, name))
+    _log_predictions(active, rows, divisions, outputs, thresholds, _FOLDERS.get(name, name), recipe)
     metrics = {
         f"{metric}_{what}": value
         for metric, values in scores.items()
@@ -189,7 +190,10 @@ def _evaluate(
     """Return the metrics of a fold, and note why those that are missing have no value on it."""
     found: dict[str, float] = {}
     asked, task = recipe.evaluation.metrics, recipe.task_choice
-    for metric in requests(asked, task=task, classes=target.classes, beside=target.metrics):
+    says = uncertainty(recipe)
+    for metric in requests(asked, task=task, classes=target.classes, beside=(*target.metrics, *says.metrics)):
+        if metric.needs == "promises" and metric.name not in says.metrics:
+            continue  # it is of the model of all folds
         try:
             found |= evaluate(
                 target,
@@ -198,6 +202,7 @@ def _evaluate(
                 metrics=[metric.name],
                 threshold=threshold,
                 split=f"validation split of fold {number + 1}",
+                uncertainty=says,
             )
         except DataError as error:
             undefined[metric.name] = error.message
@@ -259,6 +264,7 @@ def _log_predictions(
     outputs: Sequence[Output],
     thresholds: Sequence[float],
     where: str,
+    recipe: Recipe,
 ) -> None:
     judged = np.concatenate([parts["validation"] for parts in divisions])
     sizes = [len(parts["validation"]) for parts in divisions]
@@ -268,17 +274,18 @@ def _log_predictions(
         "row": pa.array(judged[order]),
         "fold": pa.array(np.repeat(np.arange(len(divisions)), sizes)[order]),
         **{spec.name: rows.table.arrow.column(spec.name).take(judged[order]) for spec in rows.entities},
-        **_answers(target, output, np.repeat(thresholds, sizes)[order]),
+        **_answers(target, output, np.repeat(thresholds, sizes)[order], uncertainty(recipe)),
     }
     with scratch("folds") as folder:
         pq.write_table(pa.table(columns), folder / PREDICTIONS)
         active.add_folder(folder, where)
 
 
-def _answers(target: Target, output: Output, thresholds: Output) -> dict[str, Any]:
+def _answers(target: Target, output: Output, thresholds: Output, says: Uncertainty) -> dict[str, Any]:
     """Return the truth and the answers, under the names that predictions have."""
     if not target.classes:
-        return {"target": pa.array(target.values), "prediction": pa.array(output)}
+        beside = {name: pa.array(values) for name, values in says.beside(output).items()}
+        return {"target": pa.array(target.values), "prediction": pa.array(numbers(output)), **beside}
     labels = pa.array(list(target.classes))
     decided = decide(output, threshold=thresholds, positive=target.positive)
     binary = {} if target.positive is None else {"probability": pa.array(output[:, target.positive])}

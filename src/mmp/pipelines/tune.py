@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mmp.catalog import quantiles
 from mmp.catalog.metrics import parse
 from mmp.catalog.tasks import TASKS
 from mmp.data.fingerprint import fingerprint
@@ -24,7 +25,7 @@ from mmp.modeling.answer import answer
 from mmp.modeling.hyperparameters import complete
 from mmp.modeling.tuning import Search
 from mmp.pipelines.decide import thresholds
-from mmp.pipelines.fitting import fit
+from mmp.pipelines.fitting import fit, uncertainty
 from mmp.pipelines.prepare import prepare
 from mmp.settings.search import space, with_values
 from mmp.tracking.run import ERROR, KIND, TRIAL
@@ -168,7 +169,8 @@ def search(rows: Rows, training: npt.NDArray[np.int64], recipe: Recipe, row: Mod
         The estimator.
     """
     settings, target = recipe.model.hyperparameters, rows.target.take(training)
-    name = settings.optimization_metric or TASKS[recipe.task_choice].primary_metric
+    usual = quantiles.LOSS if uncertainty(recipe).columns else TASKS[recipe.task_choice].primary_metric
+    name = settings.optimization_metric or usual
     (metric,) = requests([name], task=recipe.task_choice, classes=rows.target.classes)
     look = space(settings, row)
     if not settings.tunable:
@@ -248,8 +250,10 @@ def _judging(
     findings: list[Finding] = []
     for number, parts in enumerate(divisions):
         target = rows.target.take(parts["validation"])
-        shape = (len(target), target.n_classes) if target.n_classes else len(target)
-        output = np.full(shape, 1 / target.n_classes if target.n_classes else target.values.mean())
+        n_columns = target.n_classes or 1 + len(uncertainty(recipe).columns)
+        output = np.full((len(target), n_columns), 1 / (target.n_classes or 1))
+        if not target.n_classes:
+            output[:] = target.values.mean()
         try:
             _score(target, output, recipe, wanted, split=f"validation split of fold {number}")
         except DataError as error:
@@ -277,6 +281,7 @@ def _score(
         metrics=[wanted.metric],
         threshold=thresholds(recipe, target, output),
         split=split,
+        uncertainty=uncertainty(recipe),
     )
     return values[wanted.metric]
 
