@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import select
 import signal
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -174,3 +178,19 @@ def test_ctrl_c_ends_the_server_too(project, run_ids):
     process.send_signal(signal.SIGINT)
     assert finish(process, 60).code == 130
     assert call("bench-serve", "--url", f"http://127.0.0.1:{port}", "--json", cwd=project).code == 2
+
+
+@pytest.mark.infra
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_sigkill_ends_the_server_too(project, run_ids):
+    words = ("bench-serve", "--run-id", run_ids["walked"], "--seconds", 30, "--max-rate", 50)
+    process = start(*words, cwd=project, env=QUIET)
+    assert "on port" in process.stderr.readline()
+    (server,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ended = os.pidfd_open(int(server))
+    try:
+        process.kill()
+        finish(process, 60)
+        assert select.select([ended], [], [], 30)[0]
+    finally:
+        os.close(ended)

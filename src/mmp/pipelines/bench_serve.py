@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     from mmp.settings.config import Config
     from mmp.settings.serving import Auth
 
+# PR_SET_PDEATHSIG, SIGTERM: nobody else would end the server if we are killed
+_MMP_WHILE_WE_LIVE: Final = """
+import ctypes, runpy
+ctypes.CDLL(None).prctl(1, 15)
+runpy.run_module("mmp", run_name="__main__", alter_sys=True)
+"""
 _START_S: Final = 120.0
 _END_S: Final = 20.0
 _ANSWER_S: Final = 10.0
@@ -265,7 +271,8 @@ def _server(
 
 @contextmanager
 def _process(ref: str | None, words: Sequence[str], folder: Path, steps: Steps) -> Iterator[int]:
-    command = [sys.executable, "-m", "mmp", "serve-api", *words, *([] if ref is None else ["--run-id", ref])]
+    mmp = ["-c", _MMP_WHILE_WE_LIVE] if sys.platform == "linux" else ["-m", "mmp"]
+    command = [sys.executable, *mmp, "serve-api", *words, *([] if ref is None else ["--run-id", ref])]
     command += ["--host", "127.0.0.1", "--port", "0", "--json"]
     log, result = folder / "log", folder / "result"
     with log.open("wb") as stderr, result.open("wb") as stdout:
