@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from mmp.errors import FeatureStoreError, MissingExtraError
@@ -11,6 +14,7 @@ from mmp.lookup import install_line
 if TYPE_CHECKING:
     from mmp.settings.stores import RedisStore
 
+_VERSION = re.compile(rb"^redis_version:(\S+)", re.MULTILINE)
 _NO_PASSWORD_SET = "without any password configured"  # noqa: S105 - what Redis says, no password
 _DENIED = ("NOAUTH", "WRONGPASS", "invalid password", "invalid username-password", "Authentication required")
 
@@ -23,7 +27,7 @@ def ping(store: RedisStore, *, timeout_s: float) -> str:
     store : RedisStore
         The config's online store; of several nodes the first is asked.
     timeout_s : float
-        Bound of the connection and of each answer.
+        Bound of the connection and of all answers.
 
     Returns
     -------
@@ -35,39 +39,33 @@ def ping(store: RedisStore, *, timeout_s: float) -> str:
     FeatureStoreError
         Nothing answers, the password is not the server's, or what answers is no Redis.
     MissingExtraError
-        redis-py is not installed.
+        hiredis is not installed.
     """
     try:
-        from redis import Redis, RedisError, ResponseError
-        from redis.backoff import NoBackoff
-        from redis.retry import Retry
+        import hiredis
+
+        from mmp.features.online.connection import Connection, command
     except ImportError as error:
         raise MissingExtraError(
-            "The online store is Redis, and redis is not installed.", hint=install_line("redis")
+            "The online store is Redis, and hiredis is not installed.", hint=install_line("hiredis")
         ) from error
     host, port, options = address(store)
+    deadline = time.monotonic() + timeout_s
     try:
-        with Redis(
-            host,
-            port,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=Retry(NoBackoff(), 0),
-            decode_responses=True,
-            **options,
-        ) as client:
-            client.ping()
+        with closing(Connection(host, port, options, deadline)) as connection:
+            connection.exchange(command([b"PING"]), 1, deadline)
             try:
-                return str(client.info("server").get("redis_version", ""))
-            except ResponseError:
-                # a user of ours need not be allowed to ask
+                (told,) = connection.exchange(command([b"INFO", b"server"]), 1, deadline)
+            except hiredis.ReplyError:  # a user of ours need not be allowed to ask
                 return ""
-    except RedisError as error:
+    except (OSError, hiredis.HiredisError) as error:
         raise refusal(error, f"{host}:{port}") from error
+    version = _VERSION.search(told)
+    return version[1].decode() if version else ""
 
 
 def address(store: RedisStore) -> tuple[str, int, dict[str, Any]]:
-    """Return host, port and redis-py's options of the first node in Feast's connection string.
+    """Return host, port and the options of the first node in Feast's connection string.
 
     Examples
     --------
@@ -100,8 +98,8 @@ def _unquoted(value: str) -> str:
 
 
 def refusal(error: Exception, where: str) -> FeatureStoreError:
-    """Return what redis-py's error means in a sentence, without a password."""
-    text = str(error)
+    """Return what an error means in a sentence, without a password."""
+    text = (error.strerror if isinstance(error, OSError) else None) or str(error)
     if _NO_PASSWORD_SET in text:
         return FeatureStoreError(
             f"Redis at {where} has no password, and the config gives one.",

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -18,7 +19,8 @@ from mmp.features import offline, repository
 from mmp.features.joined import Joined, settle, unknown_entity
 from mmp.features.online import Found, OnlineReader
 from mmp.modeling.columns import Column, coerce, column_of
-from mmp.modeling.values import Value, coerce_value
+from mmp.modeling.values import CellError, Value, coerce_value
+from mmp.modeling.values import reader as cell_reader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -203,14 +205,20 @@ def complete_cells(
     FeatureStoreError
         The store does not answer.
     """
-    return _completed(reader.features, rows, reader.read(_keys_of(reader.features, rows)))
+    return _completed(reader, rows, reader.read(_keys_of(reader.features, rows)))
 
 
 async def complete_cells_soon(
     reader: OnlineReader, rows: Sequence[Mapping[str, Value]]
 ) -> list[dict[str, Value] | UnknownEntityError]:
     """Do what `complete_cells` does, and let the event loop go on meanwhile."""
-    return _completed(reader.features, rows, await reader.read_soon(_keys_of(reader.features, rows)))
+    return _completed(reader, rows, await reader.read_soon(_keys_of(reader.features, rows)))
+
+
+@lru_cache(8)
+def _cell_readers(reader: OnlineReader) -> tuple[tuple[str, Callable[[object], Value]], ...]:
+    features = reader.features.features
+    return tuple((feature.name, cell_reader(ColumnSpec(feature.name, feature.kind))) for feature in features)
 
 
 def _keys_of(
@@ -220,9 +228,13 @@ def _keys_of(
 
 
 def _completed(
-    features: FeatureSet, rows: Sequence[Mapping[str, Value]], found: Found
+    reader: OnlineReader, rows: Sequence[Mapping[str, Value]], found: Found
 ) -> list[dict[str, Value] | UnknownEntityError]:
-    read = cells_of(features, found)
+    features = reader.features
+    try:
+        read = {name: list(map(read_cell, found.values[name])) for name, read_cell in _cell_readers(reader)}
+    except CellError:
+        read = cells_of(features, found)  # says which
     completed: list[dict[str, Value] | UnknownEntityError] = []
     for place, row in enumerate(rows):
         whole = {**row, **{name: cells[place] for name, cells in read.items()}}

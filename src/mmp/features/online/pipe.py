@@ -16,6 +16,7 @@ class _Question(NamedTuple):
     n_replies: int
     replies: list[Any]
     answered: asyncio.Future[list[Any]]
+    timer: asyncio.TimerHandle
 
 
 class Pipe(asyncio.Protocol):
@@ -31,7 +32,7 @@ class Pipe(asyncio.Protocol):
         """Whether it can be asked."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def ask(self, written: bytes, n_replies: int) -> asyncio.Future[list[Any]]:
+    def ask(self, written: bytes, n_replies: int, timeout_s: float) -> asyncio.Future[list[Any]]:
         """Send commands; what comes of it is their replies.
 
         Parameters
@@ -40,19 +41,26 @@ class Pipe(asyncio.Protocol):
             The commands, see `mmp.features.online.connection.command`.
         n_replies : int
             How many there are.
+        timeout_s : float
+            When it is too late for them; the connection is closed then, since who waits behind would wait
+            as long.
 
         Raises
         ------
         ConnectionError
             From the future: the connection is closed, by either side.
+        TimeoutError
+            From the future: the time is over.
         hiredis.HiredisError
             From the future: the server refuses, or is no Redis.
         """
-        answered: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answered: asyncio.Future[list[Any]] = loop.create_future()
         if self._transport is None or self._transport.is_closing():
             answered.set_exception(ConnectionResetError("the connection is closed"))
         else:
-            self._waiting.append(_Question(n_replies, [], answered))
+            timer = loop.call_later(timeout_s, self._fail, TimeoutError("the time is over"))
+            self._waiting.append(_Question(n_replies, [], answered, timer))
             self._transport.write(written)
         return answered
 
@@ -73,7 +81,6 @@ class Pipe(asyncio.Protocol):
                 self._take(reply)
         except hiredis.HiredisError as error:  # nothing behind it can be read
             self._fail(error)
-            self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell those who wait."""
@@ -86,6 +93,7 @@ class Pipe(asyncio.Protocol):
         if len(question.replies) < question.n_replies:
             return
         self._waiting.popleft()
+        question.timer.cancel()
         if question.answered.done():  # nobody waits for it any more
             return
         refusal = next((each for each in question.replies if isinstance(each, hiredis.ReplyError)), None)
@@ -95,10 +103,13 @@ class Pipe(asyncio.Protocol):
             question.answered.set_exception(refusal)
 
     def _fail(self, error: Exception) -> None:
+        """Close, and tell those who wait."""
+        self.close()
         while self._waiting:
-            answered = self._waiting.popleft().answered
-            if not answered.done():
-                answered.set_exception(error)
+            question = self._waiting.popleft()
+            question.timer.cancel()
+            if not question.answered.done():
+                question.answered.set_exception(error)
 
 
 async def opened(connection: Connection) -> Pipe:

@@ -10,7 +10,7 @@ import asyncio
 import os
 import time
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from mmp.errors import FeatureStoreError, MissingExtraError, SettingsError
@@ -58,7 +58,7 @@ class RedisReader:
             from mmp.features.online import connection, pipe
         except ImportError as error:
             raise MissingExtraError(
-                "The online store is Redis, and hiredis is not installed.", hint=install_line("redis")
+                "The online store is Redis, and hiredis is not installed.", hint=install_line("hiredis")
             ) from error
         if store.redis_type == "redis_cluster":
             raise SettingsError(
@@ -124,13 +124,13 @@ class RedisReader:
 
     async def _ask_soon(self, written: bytes, n_replies: int) -> list[Any]:
         with self._watched():
-            try:
-                async with asyncio.timeout(self._timeout_s):
-                    return await self._piped(written, n_replies)
-            except TimeoutError:
-                if self._pipe is not None:  # who waits behind this would wait as long
-                    self._pipe.close()
-                raise
+            deadline = time.monotonic() + self._timeout_s
+            if self._pipe is not None and self._pipe.is_open:
+                with suppress(ConnectionError):  # it was closed while it was idle
+                    return await self._pipe.ask(written, n_replies, self._timeout_s)
+            async with asyncio.timeout(deadline - time.monotonic()):
+                pipe = await self._piped(deadline)
+                return await pipe.ask(written, n_replies, self._timeout_s)
 
     @contextmanager
     def _watched(self) -> Iterator[None]:
@@ -148,19 +148,12 @@ class RedisReader:
             raise refusal(error, where) from error
         self._breaker.succeeded()
 
-    async def _piped(self, written: bytes, n_replies: int) -> list[Any]:
-        pipe = self._pipe
-        if pipe is not None and pipe.is_open:
-            try:
-                return await pipe.ask(written, n_replies)
-            except ConnectionError:
-                pass  # it was closed while it was idle
+    async def _piped(self, deadline: float) -> Pipe:
+        """Return the event loop's connection; who comes first opens it."""
         async with self._opening:
             if self._pipe is None or not self._pipe.is_open:
-                deadline = time.monotonic() + self._timeout_s
                 self._pipe = await self._pipe_of(await asyncio.to_thread(self._connected, deadline))
-            pipe = self._pipe
-        return await pipe.ask(written, n_replies)
+            return self._pipe
 
     def _exchanged(self, written: bytes, n_replies: int, deadline: float) -> list[Any]:
         if self._process != os.getpid():  # a fork may not talk down its parent's connections

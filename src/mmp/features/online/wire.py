@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     Value = int | float | bool | str | datetime
 
+_double, _single = struct.Struct("<d").unpack_from, struct.Struct("<f").unpack_from
 _STRING, _INT32, _INT64, _UNIX_TIMESTAMP = 2, 3, 4, 8
 _MASK = 0xFFFFFFFF
 
@@ -119,8 +120,8 @@ _READ: Final[Mapping[int, Callable[[bytes], Value | None]]] = {
     0x12: _text,
     0x18: _varint,
     0x20: _varint,
-    0x29: lambda content: float(struct.unpack_from("<d", content, 1)[0]),
-    0x35: lambda content: float(struct.unpack_from("<f", content, 1)[0]),
+    0x29: lambda content: _double(content, 1)[0],
+    0x35: lambda content: _single(content, 1)[0],
     0x38: lambda content: bool(content[1]),
     0x40: _moment,
 }
