@@ -52,7 +52,7 @@ class Cuts:
         """Divide the test rows, where there are any, while the table is there."""
         if test is None:
             return cls()
-        asked = recipe.evaluation.slices
+        asked = tuple(dict.fromkeys(recipe.evaluation.slices))
         names = tuple(dict.fromkeys((*asked, *(spec.name for spec in rows.features))))
         part = take(select(rows.table, names), test)
         cuts = {name: cut(name, column) for name, column in from_table(part, part.specs).items()}
