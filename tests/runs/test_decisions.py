@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 
@@ -17,7 +18,11 @@ from tests.tables import KEY, recipe, write_mixed
 
 from mmp.data import files
 from mmp.errors import DataError, EmptySplitError, SettingsError
+from mmp.evaluation.evaluate import requests
+from mmp.evaluation.thresholds import TradeOff
+from mmp.modeling import calibration
 from mmp.modeling.single import Single
+from mmp.modeling.target import Target
 from mmp.pipelines.evaluate import evaluate
 from mmp.pipelines.model import load_model
 from mmp.pipelines.plan import plan
@@ -277,20 +282,65 @@ def test_a_threshold_of_three_classes_is_one_sentence(threshold, folder, project
         run(folder, "venn_abers", [f"evaluation.threshold={threshold}"])
 
 
+def marked(folder, parts):
+    """Write the table with a column that says which part each row is of, and return that column."""
+    with (folder / "text.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    of_rows = [parts[place % len(parts)] for place in range(len(rows))]
+    with (folder / "marked.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [*rows[0], "part"])
+        writer.writeheader()
+        writer.writerows({**row, "part": part} for row, part in zip(rows, of_rows, strict=True))
+    return np.array(of_rows)
+
+
+MARKED = ["data.split={strategy: predefined, split_column: part}", "data.loader.source_uri=marked.csv"]
+
+
+@pytest.mark.parametrize("name", ["isotonic", "sigmoid", "beta"])
+def test_each_part_has_one_use(name, folder, project):
+    """The curve is that of the calibration rows, and the threshold that of the validation rows, of no others."""
+    part = marked(folder, ("train", "train", "test", "calibration", "validation"))
+    bundle = load_model(run(folder, name, MARKED).run_id, load_config(None).value).bundle
+    table = files.read("marked.csv").arrow
+    yes = np.array([label == bundle.classes[bundle.positive] for label in table.column("label").to_pylist()])
+    inside = dataclasses.replace(bundle, model=bundle.model.inside).output(table)
+    here = part == "calibration"
+    curve = calibration.fit(name, inside[here], yes[here].astype(int))
+    assert curve.many(inside).tobytes() == bundle.output(table).tobytes()
+    here = part == "validation"
+    target = Target("classification", yes[here].astype(np.int32), bundle.classes, 1, (7.0, 1.0))
+    trade_off = TradeOff.of(target, bundle.output(table)[here])
+    (metric,) = requests(
+        [bundle.decision.get("optimise", "cost")], task="classification", classes=bundle.classes
+    )
+    if name == "beta":
+        assert bundle.threshold == trade_off.thresholds[trade_off.within(int(0.1 * here.sum()))]
+    else:
+        assert bundle.threshold == trade_off.thresholds[trade_off.best(metric)]
+
+
+def test_a_class_that_calibration_hardly_has_is_told_of(folder, project):
+    rare = [
+        "model.calibration.enabled=true",
+        "data.split={train: 0.9, validation: 0, test: 0.05, calibration: 0.05}",
+    ]
+    told = [
+        finding.message
+        for finding in run(folder, "venn_abers", rare).warnings
+        if finding.check == "calibration"
+    ]
+    assert told
+    assert all("calibration rows, and is calibrated by these" in message for message in told)
+
+
 @pytest.mark.parametrize(
     ("part", "key"), [("calibration", "model.calibration"), ("validation", "evaluation.threshold")]
 )
 def test_parts_that_a_column_does_not_mark(part, key, folder, project):
-    with (folder / "text.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    parts = [name for name in ("train", "train", "test", "calibration", "validation") if name != part]
-    with (folder / "marked.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [*rows[0], "part"])
-        writer.writeheader()
-        writer.writerows({**row, "part": parts[place % len(parts)]} for place, row in enumerate(rows))
-    marked = ["data.split={strategy: predefined, split_column: part}", "data.loader.source_uri=marked.csv"]
+    marked(folder, [name for name in ("train", "train", "test", "calibration", "validation") if name != part])
     with pytest.raises(EmptySplitError) as error:
-        run(folder, "isotonic", marked)
+        run(folder, "isotonic", MARKED)
     assert error.value.message == f"{key} needs {part} rows, and there are none."
     assert part in error.value.hint
 

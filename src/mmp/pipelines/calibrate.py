@@ -34,6 +34,7 @@ UNCALIBRATED = "uncalibrated"
 """What metrics of the model before its calibration begin with; they are of the rows that judge it last."""
 
 _PART = "calibration"
+_SCARCE = 10
 _FEW = 1000
 """Rows below which isotonic regression fits what is there by chance (Niculescu-Mizil and Caruana, 2005)."""
 
@@ -162,10 +163,15 @@ def _without(prepared: Prepared, places: npt.NDArray[np.intp]) -> Prepared:
 
 def _findings(method: str, target: Target) -> Iterator[Finding]:
     counts = np.bincount(target.values, minlength=target.n_classes).tolist()
-    absent = [str(label) for label, count in zip(target.classes, counts, strict=True) if not count]
-    if absent:
-        message = f"No row of the {_PART} split is of class {', '.join(absent)}"
-        yield Finding("calibration", "warn", f"{message}: its probabilities stay as the model gives them.")
+    for label, count in zip(target.classes, counts, strict=True):
+        if not count:
+            message = f"No {_PART} row is of class {label}: its probabilities stay as the model gives them."
+            yield Finding("calibration", "warn", message)
+        elif count < _SCARCE:
+            message = (
+                f"Class {label} has {count} of the {len(target):,} {_PART} rows, and is calibrated by these."
+            )
+            yield Finding("calibration", "warn", message)
     if method == "isotonic" and len(target) < _FEW:
         yield Finding(
             "calibration",
