@@ -1,6 +1,6 @@
 """Kill a batch at random moments until it is done, again and again, and compare what it wrote.
 
-    python bench/crash_batch.py [--kills 50] [--rows 200k] [--format parquet]
+    python bench/crash_batch.py [--kills 50] [--rows 200k] [--source parquet] [--format parquet]
 
 Prints how often it was killed and how many parts were gone on with; ends with 1 where bytes differ.
 """
@@ -16,7 +16,9 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from batch import CONFIG, ENVIRONMENT, RECIPE, measure, table
+from cost import ENVIRONMENT, measure
+
+from batch import CONFIG, RECIPE, table
 
 
 def main() -> None:
@@ -25,11 +27,12 @@ def main() -> None:
     )
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--rows", default="200k")
+    parser.add_argument("--source", default="parquet")
     parser.add_argument("--format", default="parquet")
     chosen = parser.parse_args()
     mmp = shutil.which("mmp", path=str(Path(sys.executable).parent)) or "mmp"
     rng, n_kills, n_rounds = random.Random(3), 0, 0
-    data = str(table(chosen.rows))
+    data = str(table(chosen.rows, chosen.source))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "configs").mkdir()
