@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import json
+
 import pyarrow.parquet as pq
 import pytest
 from tests.features import small_shop
@@ -36,6 +39,25 @@ def test_rows_get_the_features_of_their_moment(run_id, tmp_path):
     batch_inference(run_id, config, data=ORDERS, output=str(tmp_path / "o.parquet"), part_rows=300)
     expected = predict(run_id, config, ORDERS).records
     assert pq.read_table(tmp_path / "o.parquet").to_pylist() == expected
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_rows_of_text_get_the_same(run_id, tmp_path, suffix):
+    config = load_config(CONFIG).value
+    rows = small_shop.orders(60).to_pylist()
+    with (tmp_path / f"t.{suffix}").open("w", newline="", encoding="utf-8") as file:
+        if suffix == "csv":
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+        else:
+            file.writelines(json.dumps(row, default=str) + "\n" for row in rows)
+    pq.write_table(small_shop.orders(60), tmp_path / "t.parquet")
+    for name in (f"t.{suffix}", "t.parquet"):
+        output = str(tmp_path / f"of_{name}.parquet")
+        batch_inference(run_id, config, data=str(tmp_path / name), output=output, part_rows=25)
+    ours = (tmp_path / f"of_t.{suffix}.parquet").read_bytes()
+    assert ours == (tmp_path / "of_t.parquet.parquet").read_bytes()
 
 
 def test_rows_without_a_moment_get_those_of_the_beginning(run_id, tmp_path):

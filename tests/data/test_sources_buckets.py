@@ -14,9 +14,11 @@ import pytest
 from tests import gcs, s3
 from tests.tables import recipe
 
-from mmp.data import buckets
+from mmp.data import buckets, delimited, json_lines
+from mmp.data.batches import BEGINNING, open_files
 from mmp.data.files import read as read_file
 from mmp.data.sources import read
+from mmp.data.table import ColumnSpec
 from mmp.errors import MissingColumnsError, SettingsError, SourceError
 from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
@@ -47,6 +49,7 @@ def folder(server, tmp_path_factory):
         "csv/b.csv.gz": gzip.compress(B_CSV),
         "csv/_SUCCESS": b"",
         "csv of rows/rows.csv": b"a,y\n" + b"".join(b"%d,%d\n" % (n * 7 % 50, n) for n in range(60)),
+        "lines.jsonl": b"".join(b'{"y": %d, "word": "x"}\n' % n for n in range(60)),
         "odd/notes.txt": b"",
         "odd/cut.csv.gz": gzip.compress(A_CSV * 99)[:40],
         "odd/latin.csv": "city\nKöln\n".encode("latin-1"),
@@ -157,6 +160,22 @@ def test_what_cannot_be_read_is_named(server, folder, source, says):
 
 
 @pytest.mark.infra
+@pytest.mark.parametrize("name", ["csv of rows/rows.csv", "lines.jsonl"])
+def test_a_file_in_a_bucket_is_gone_on_with_anywhere(server, folder, monkeypatch, name):
+    for reader in (delimited, json_lines):
+        monkeypatch.setattr(reader, "PIECE_BYTES", 40)
+    specs = [ColumnSpec("y", "integer")]
+    batches = open_files(f"s3://shop/{name}", specs, storage_options=options(server))
+    whole = [(mark, table.column("y").to_pylist()) for mark, table in batches.tables(["y"], 0, BEGINNING)]
+    assert [y for _, ys in whole for y in ys] == list(range(60))
+    for mark, _ in whole[1::4]:
+        assert mark.offset > 0
+        rest = [
+            y for _, table in batches.tables(["y"], mark.row, mark) for y in table.column("y").to_pylist()
+        ]
+        assert rest == list(range(mark.row, 60))
+
+
 def test_columns_that_are_not_there(server, folder):
     with pytest.raises(MissingColumnsError, match="'zap'"):
         read("s3://shop/csv/a.csv", columns=["zap"], storage_options=options(server))
