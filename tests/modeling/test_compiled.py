@@ -145,6 +145,17 @@ def test_an_old_llvmlite_is_none(found, is_enough, monkeypatch):
     assert (compiled([chain(3)], np.zeros(1, np.float32)) is not None) == is_enough
 
 
+def test_where_llvm_cannot_compile_there_are_none(monkeypatch):
+    from llvmlite import binding
+
+    def refuse():
+        raise RuntimeError("no such machine")
+
+    monkeypatch.setattr(binding, "get_host_cpu_features", refuse)
+    monkeypatch.setattr(module, "_code", module._code.__wrapped__)
+    assert compiled([chain(3)], np.zeros(1, np.float32)) is None
+
+
 def test_without_llvmlite_there_are_none(monkeypatch):
     def absent(name):
         raise PackageNotFoundError(name)

@@ -162,11 +162,9 @@ class Compiled:
     @cached_property
     def _places(self) -> tuple[int, ...]:
         """Where the machine code finds the trees."""
-        columns, thresholds, bytes_ = (
-            each.ctypes.data for each in (self.columns, self.thresholds, self.bytes)
-        )
-        splits, trees, leaves = (each.ctypes.data for each in (self.splits, self.trees, self.leaves))
-        return columns, thresholds, bytes_, len(self.columns), splits, trees, len(self.trees), leaves
+        of_columns = [each.ctypes.data for each in (self.columns, self.thresholds, self.bytes)]
+        of_trees = [each.ctypes.data for each in (self.splits, self.trees)]
+        return *of_columns, len(self.columns), *of_trees, len(self.trees), self.leaves.ctypes.data
 
 
 def compiled(
@@ -189,9 +187,10 @@ def compiled(
     Returns
     -------
     Compiled or None
-        None where llvmlite (extra ``compiled``) is not there, or trees are too large to be quick.
+        None where llvmlite (extra ``compiled``) is not there or cannot compile for this machine, or trees
+        are too large to be quick.
     """
-    if not _has_compiler() or max(map(_n_leaves, trees)) > MOST_LEAVES:
+    if max(map(_n_leaves, trees)) > MOST_LEAVES or not _compiles(base.dtype.name, right):
         return None
     columns = _Columns(trees)
     if len(columns.known) > _MOST_COLUMNS:
@@ -229,6 +228,15 @@ def softmax(margins: Numbers) -> Numbers:
     for group in powers:
         total += group
     return np.divide(powers, total.astype(powers.dtype), out=powers)
+
+
+def _compiles(dtype: str, right: str) -> bool:
+    if not _has_compiler():
+        return False
+    try:
+        return bool(_code(dtype, right).margins)
+    except RuntimeError:  # LLVM knows no such machine
+        return False
 
 
 @cache
