@@ -67,11 +67,11 @@ _KERNEL = ("sklearn.svm.SVC", "sklearn.svm.SVR")
 
 PORTFOLIO = (
     Candidate(*_LIGHTGBM),
-    Candidate(*_LINEAR),
     Candidate(*_XGBOOST),
-    Candidate(*_XGBOOST, {"max_depth": 2, "learning_rate": 0.1}),
-    Candidate(*_KERNEL, most_rows=3_000),
+    Candidate(*_LINEAR),
     Candidate(*_CATBOOST, {"learning_rate": 0.08}),
+    Candidate(*_KERNEL, most_rows=3_000),
+    Candidate(*_XGBOOST, {"max_depth": 2, "learning_rate": 0.1}),
     Candidate(*_EXTRA_TREES, {"n_estimators": 300, "min_samples_leaf": 1}, most_rows=200_000),
     Candidate(*_LIGHTGBM, {"learning_rate": 0.02, "num_leaves": 63, "colsample_bytree": 0.6}),
     Candidate(*_FOREST, {"n_estimators": 300, "min_samples_leaf": 5, "max_features": 0.5}, most_rows=200_000),

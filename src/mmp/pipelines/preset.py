@@ -34,7 +34,7 @@ from mmp.settings.members import candidate_recipes
 from mmp.settings.model import Ensemble
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
 
     import numpy.typing as npt
 
@@ -56,8 +56,8 @@ _MARGIN = 1.3  # what a fit may take longer than it was reckoned to
 _MORE_ROWS = 1.3  # what it takes longer on all training rows than on those of a fold
 _MOST_AGAIN = 0.3  # of the limit, that is kept for the last fits
 _FEW_ROWS = 1000  # whose fits need no reckoning
-_SAMPLE, _WARMING = 20, 100  # one row in so many, after a few, says how long a fit takes that cannot be ended
-_POWERS = {"SVC": 2.2, "SVR": 2.2}
+_SAMPLE, _WARMING = 8, 100  # one row in so many, after a few, says how long a fit takes that cannot be ended
+_POWERS = {"SVC": 2.2, "SVR": 2.2, "LogisticRegression": 1.4}
 _POWER = 1.15  # of the rows, in which the time of a fit grows
 _IDLE_DRAWS = 40  # variations in a row that are not among the best
 _POOL, _OF_KIND = 24, 4  # of the best that are joined, and of those with one estimator
@@ -65,7 +65,7 @@ _PARENTS = 4  # of the best that are varied
 _STEP = 0.2  # of the width of a space that a value moves by
 _FITS = 12  # of the first booster on a fold, as which the portfolio is reckoned
 _MOST_SHARE = 0.5  # of the time that is left, for one of the portfolio
-_LEAST_S = 0.5
+_LEAST_DONE = 0.3  # of what the first booster took, in which another is worth beginning
 _LEAST = 0.01
 _METHODS: tuple[Method, ...] = ("greedy", "stacking")
 
@@ -109,7 +109,7 @@ class Budget:
         wanted = recipe.evaluation
         shown = 0.15 * limit if wanted.explain.enabled else 0.0
         drawn = min(6.0, 0.2 * limit) if wanted.plots else 0.0
-        return cls(limit, 0.04 * limit + shown + drawn)
+        return cls(limit, 0.06 * limit + shown + drawn)
 
 
 def effort_of(recipe: Recipe) -> Effort:
@@ -234,11 +234,13 @@ class Search:
             )
         if may_use_fewer:
             self._use_fewer(portfolio[0])
-        for member in self._members(portfolio):
-            seconds = self._seconds() * (_MOST_SHARE if len(self.tried) < len(portfolio) else 1)
-            if self.tried and seconds < min(one.said.seconds for one in self.tried):
+        for member in portfolio:
+            self._attempt(member, self._seconds() * _MOST_SHARE)
+        while self.recipe.model.preset == "best" and self._is_getting_better():
+            seconds = self._seconds()
+            if seconds < min(one.said.seconds for one in self.tried):
                 break
-            self._attempt(member, max(seconds, _LEAST_S))
+            self._attempt(self._varied(), seconds)
         if not self.tried:
             raise self.failed[0][1]
 
@@ -251,11 +253,6 @@ class Search:
             return  # which is told of when it is tried
         n_folds = int(left / (_FITS * max(said.seconds, 1e-9)))
         self.folds = self.folds.first(min(max(n_folds, 1), len(self.folds)))
-
-    def _members(self, portfolio: Sequence[Recipe]) -> Iterator[Recipe]:
-        yield from portfolio
-        while self.recipe.model.preset == "best" and self.tried and self._is_getting_better():
-            yield self._varied()
 
     def _is_getting_better(self) -> bool:
         best = {id(one) for one in self._best(_POOL // 2)}
@@ -273,7 +270,7 @@ class Search:
     def _attempt(self, member: Recipe, seconds: float) -> None:
         row, tell = model_row(member), self._tell_of(member)
         try:
-            if row.engine not in _ENDED and self._reckoned(member) > seconds:
+            if not self._is_worth_trying(member, seconds):
                 self.skipped.append(row.name)
                 return
             said = self._fit(self.folds, member, tell, seconds=seconds, clock=self.budget.clock)
@@ -286,6 +283,14 @@ class Search:
         name, number = model_row(member).name, len(self.tried) + 1
         best = f", best so far {self._best(1)[0].said.row.name}" if self.tried else ""
         return lambda detail: self._tell(f"{number}: {name}, {detail}{best}")
+
+    def _is_worth_trying(self, member: Recipe, seconds: float) -> bool:
+        """Tell whether fits will be done in time or, where they can be ended, far enough; the first will do."""
+        if not self.tried:
+            return True
+        if model_row(member).engine in _ENDED:
+            return seconds > _LEAST_DONE * self.tried[0].said.seconds
+        return seconds > _MARGIN * self._reckoned(member)
 
     def _reckoned(self, member: Recipe) -> float:
         """Return the seconds that fits are reckoned to take which cannot be ended."""
