@@ -48,6 +48,10 @@ def _intervals(recipe: Recipe) -> Wrong:
 
 
 def _quantiles(recipe: Recipe) -> Wrong:
+    for number, member in enumerate(recipe.model.ensemble.members if recipe.model.ensemble else ()):
+        if member.class_path in quantiles.SPELLINGS:
+            place = ("model", "ensemble", "members", number, "class_path")
+            yield place, "a member predicts one number; choose another, or take this one by itself"
     if recipe.model.class_path not in quantiles.SPELLINGS:
         return
     values = recipe.model.hyperparameters.values

@@ -85,8 +85,10 @@ def needed_extras(config: Config, recipe: Recipe | None) -> Iterator[str]:
     if recipe.evaluation.plots:
         yield "plots"
     if recipe.task_choice in {"classification", "regression"}:
-        models = (one.model.class_path for one in (recipe, *member_recipes(recipe)))
-        yield from filter(None, [row_for(path, recipe.task_choice).extra for path in models if path])
+        models = [one.model for one in (recipe, *member_recipes(recipe)) if one.model.class_path]
+        for model in models:
+            row = row_for(str(model.class_path), recipe.task_choice, model.hyperparameters.values)
+            yield from filter(None, [row.extra])
 
 
 def _requirements(extra: str) -> Iterator[tuple[str, str]]:
