@@ -53,9 +53,11 @@ def test_where_each_parameter_comes_from(mmp):
     plan = planned(mmp, "xgboost.XGBClassifier", "--json", values={"eta": 0.3}).json
     found = {p["name"]: (p["value"], p["origin"]) for p in plan["parameters"]}
     assert found["learning_rate"] == (0.3, "recipe")
-    assert found["n_estimators"] == (MODELS["xgboost.XGBClassifier"].defaults["n_estimators"], "catalog")
+    assert found["subsample"] == (MODELS["xgboost.XGBClassifier"].defaults["subsample"], "catalog")
+    few = MODELS["xgboost.XGBClassifier"].cases["few_rows"]
+    assert found["max_depth"] == (few["max_depth"], "catalog")
     assert found["random_state"] == (42, "mmp")
-    assert found["gamma"] == (None, "library")
+    assert found["max_bin"] == (None, "library")
     assert found.keys() >= MODELS["xgboost.XGBClassifier"].parameters
     plan = planned(mmp, "sklearn.linear_model.LogisticRegression", "--json", "--set",
                    "model.hyperparameters.defaults=library").json  # fmt: skip

@@ -145,6 +145,7 @@ def test_aliases_mean_the_same_to_catboost(row):
 @every_row
 def test_names_of_a_row_agree(row):
     assert row.defaults.keys() <= row.parameters
+    assert all(values.keys() <= row.defaults.keys() for values in row.cases.values())
     assert row.search_space.keys() <= row.parameters
     assert set(row.aliases.values()) <= row.parameters
     assert not row.aliases.keys() & row.parameters

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from mmp.catalog.models import MODELS, find, row_for
+from mmp.catalog.row import FEW_ROWS
 from mmp.errors import DataError, SettingsError, TrainingError, UnknownNameError
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.modeling.hyperparameters import by_position, complete
@@ -51,6 +52,25 @@ def test_defaults_of_the_library_are_left_alone_when_asked():
     row = find("XGBClassifier")
     params, _ = complete(row, {"max_depth": 3}, library_defaults=True)
     assert params == {"max_depth": 3}
+
+
+@pytest.mark.parametrize("row", [row for row in MODELS.values() if row.cases], ids=lambda row: row.name)
+def test_defaults_go_by_the_classes_and_their_rows_and_few_rows_have_the_last_word(row):
+    for n_classes, rows_a_class, cases in (
+        (2, FEW_ROWS, ()),
+        (2, FEW_ROWS - 1, ("few_rows",)),
+        (3, FEW_ROWS, ("many_classes",)),
+        (3, FEW_ROWS - 1, ("many_classes", "few_rows")),
+    ):
+        codes = np.arange(n_classes * rows_a_class, dtype=np.int32) % n_classes
+        target = Target("classification", codes, tuple(range(n_classes)))
+        expected = {**row.fixed, **row.defaults}
+        for case in cases:
+            expected |= row.cases.get(case, {})
+        assert complete(row, {}, target=target)[0] == expected
+        written = dict.fromkeys(name for values in row.cases.values() for name in values)
+        assert complete(row, written, target=target)[0].items() >= written.items()
+        assert complete(row, {}, target=target, library_defaults=True)[0] == dict(row.fixed)
 
 
 @every_row

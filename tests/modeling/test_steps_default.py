@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from mmp.catalog.models import MODELS, row_for
 from mmp.data.table import ColumnSpec
 from mmp.modeling import pipeline
-from mmp.modeling.build import NATIVE_LEVELS, ONE_HOT_LEVELS, default_steps
+from mmp.modeling.build import NATIVE_LEVELS, ONE_HOT_CELLS, default_steps
 from mmp.modeling.columns import column_of
 from mmp.modeling.target import Target
 
@@ -33,10 +35,7 @@ def chosen(model):
 @pytest.mark.parametrize("engine", ["xgboost", "lightgbm", "catboost"])
 def test_boosters_do_the_most_for_themselves(engine):
     model = next(row for row in MODELS.values() if row.engine == engine)
-    expected = [("datetime_features", "datetime")]
-    if engine in NATIVE_LEVELS:
-        expected.append(("target_encoder", ("many",)))
-    assert chosen(model) == expected
+    assert chosen(model) == [("datetime_features", "datetime"), ("target_encoder", ("many",))]
 
 
 def test_others_get_numbers_without_holes():
@@ -56,6 +55,17 @@ def test_no_more_than_the_table_needs():
     assert default_steps(SPECS[:3], COLUMNS, model=next(iter(MODELS.values()))) == ()
 
 
+def test_a_model_that_shrinks_takes_long_text_as_it_is_while_there_is_room():
+    model = row_for("sklearn.linear_model.Ridge", "regression")
+    assert ("one_hot_encoder", ("few", "many")) in chosen(model)
+    n_rows, n_levels = ONE_HOT_CELLS // 100 + 1, 100
+    codes = column_of("text", [f"level {level}" for level in range(n_levels)])
+    long = replace(codes, values=np.tile(codes.values, n_rows // n_levels + 1)[:n_rows])
+    spec = ColumnSpec("long", "text")
+    (encoder, *_) = (step.type for step in default_steps([spec], {"long": long}, model=model))
+    assert encoder == "target_encoder"
+
+
 @pytest.mark.parametrize("path", [*MODELS, "some.library.Model"])
 def test_the_matrix_is_what_the_model_takes(path):
     model = row_for(path, "classification")
@@ -73,5 +83,4 @@ def test_the_matrix_is_what_the_model_takes(path):
     if not model.handles_nulls:
         assert np.isfinite(trained.values).all()
         assert np.isfinite(row).all()
-    limit = max(ONE_HOT_LEVELS, *NATIVE_LEVELS.values())
-    assert all(levels <= limit or model.engine == "catboost" for levels in trained.categorical.values())
+    assert all(levels <= NATIVE_LEVELS for levels in trained.categorical.values())

@@ -1,4 +1,10 @@
-"""Gradient-boosted trees of XGBoost, LightGBM and CatBoost."""
+"""Gradient-boosted trees of XGBoost, LightGBM and CatBoost.
+
+The defaults are measured: docs/defaults.md. In a classification, a split must gain so much of the log loss
+that it is hardly chance. That bounds the trees of noisy tables and leaves those of clear ones alone, however
+many rows there are. A loss that is shared by more than two classes gains less in each of their trees; with
+few rows nothing gains so much, and small trees do instead.
+"""
 
 from __future__ import annotations
 
@@ -206,7 +212,15 @@ BOOSTERS = (
     ModelRow(
         "xgboost.XGBClassifier",
         "classification",
-        **_XGBOOST,
+        **adding(
+            _XGBOOST,
+            defaults={"n_estimators": 400, "max_depth": 6, "gamma": 2.0},
+            search_space={"gamma": Space("float", (0.0, 5.0))},
+        ),
+        cases={
+            "many_classes": {"gamma": 1.0, "learning_rate": 0.1},
+            "few_rows": {"gamma": 0.0, "learning_rate": 0.05, "n_estimators": 300, "max_depth": 4},
+        },
         stopping_metrics=stopping_on(
             accuracy=("error", "merror"),
             average_precision="aucpr",
@@ -225,7 +239,15 @@ BOOSTERS = (
     ModelRow(
         "lightgbm.LGBMClassifier",
         "classification",
-        **adding(_LIGHTGBM, defaults={"n_estimators": 200, "num_leaves": 15}),
+        **adding(
+            _LIGHTGBM,
+            defaults={"min_split_gain": 2.0},
+            search_space={"min_split_gain": Space("float", (0.0, 5.0))},
+        ),
+        cases={
+            "many_classes": {"min_split_gain": 0.7},
+            "few_rows": {"min_split_gain": 0.0, "n_estimators": 200, "num_leaves": 15},
+        },
         stopping_metrics=stopping_on(
             accuracy=("binary_error", "multi_error"),
             average_precision=("average_precision", ""),
@@ -254,7 +276,19 @@ BOOSTERS = (
     ModelRow(
         "catboost.CatBoostClassifier",
         "classification",
-        **adding(_CATBOOST, parameters=words("auto_class_weights scale_pos_weight")),
+        # the library's own choice of a learning rate is made for early stopping
+        **adding(
+            _CATBOOST,
+            parameters=words("auto_class_weights scale_pos_weight"),
+            defaults={
+                "iterations": 400,
+                "learning_rate": 0.05,
+                "depth": 5,
+                "l2_leaf_reg": 1.0,
+                "random_strength": 2.0,
+            },
+        ),
+        cases={"few_rows": {"learning_rate": 0.1, "l2_leaf_reg": 0.5, "random_strength": 1.0}},
         stopping_metrics=stopping_on(
             accuracy="Accuracy",
             average_precision=("PRAUC", ""),

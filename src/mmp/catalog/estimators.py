@@ -202,11 +202,12 @@ ESTIMATORS = (
         "sklearn.ensemble.RandomForestClassifier",
         "classification",
         **adding(_FOREST, parameters={"class_weight"}, defaults={"min_samples_leaf": 5}),
+        cases={"few_rows": {"min_samples_leaf": 1}},
     ),
     ModelRow(
         "sklearn.ensemble.RandomForestRegressor",
         "regression",
-        **adding(_FOREST, defaults={"min_samples_leaf": 3, "max_features": 0.5}),
+        **adding(_FOREST, defaults={"min_samples_leaf": 1, "max_features": 0.7}),
     ),
     ModelRow(
         "sklearn.ensemble.ExtraTreesClassifier",
@@ -221,7 +222,12 @@ ESTIMATORS = (
     ModelRow(
         "sklearn.ensemble.HistGradientBoostingClassifier",
         "classification",
-        **adding(_HISTOGRAMS, parameters={"class_weight"}, defaults={"l2_regularization": 3.0}),
+        **adding(
+            _HISTOGRAMS,
+            parameters={"class_weight"},
+            defaults={"l2_regularization": 0.5, "max_features": 0.5, "min_samples_leaf": 10},
+        ),
+        cases={"many_classes": {"max_iter": 300}},
         stopping_metrics=stopping_on(
             accuracy="accuracy",
             average_precision=("average_precision", ""),
@@ -234,7 +240,7 @@ ESTIMATORS = (
     ModelRow(
         "sklearn.ensemble.HistGradientBoostingRegressor",
         "regression",
-        **adding(_HISTOGRAMS, parameters={"quantile"}, defaults={"max_iter": 300, "max_leaf_nodes": 31}),
+        **adding(_HISTOGRAMS, parameters={"quantile"}, defaults={"max_leaf_nodes": 31}),
         stopping_metrics=stopping_on(
             mae="neg_mean_absolute_error",
             mape="neg_mean_absolute_percentage_error",
@@ -278,6 +284,7 @@ ESTIMATORS = (
         defaults={"max_iter": 1000},
         search_space={"C": Space("float", (1e-3, 100.0), log=True)},
         sparse=True,
+        shrinks=True,
     ),
     ModelRow(
         "sklearn.linear_model.LinearRegression",
@@ -299,6 +306,7 @@ ESTIMATORS = (
         ignored=words("copy_X"),
         search_space={"alpha": Space("float", (1e-3, 1000.0), log=True)},
         sparse=True,
+        shrinks=True,
     ),
     ModelRow("sklearn.linear_model.Lasso", "regression", **_COORDINATES, of_target=words("alpha")),
     ModelRow(
@@ -433,6 +441,7 @@ ESTIMATORS = (
         search_space={"C": Space("float", (1e-4, 10.0), log=True)},
         sparse=True,
         scale=True,
+        shrinks=True,
         in_blocks=True,
         calibrated=True,
     ),

@@ -10,7 +10,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 Task = Literal["classification", "regression"]
+Case = Literal["many_classes", "few_rows"]
 Engine = Literal["xgboost", "lightgbm", "catboost", "linear", "sklearn", "quantiles"]
+FEW_ROWS = 200
+"""Training rows a class, on average, below which defaults are those for few rows."""
+
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 _FILES: Mapping[Engine, str] = MappingProxyType(
     {
@@ -112,6 +116,9 @@ class ModelRow:
         Values that reserved and ignored parameters have always.
     defaults : mapping
         Values for what the recipe leaves unset.
+    cases : mapping of {"many_classes", "few_rows"} to mapping
+        Defaults in place of those, for a classification of more than two classes, and for one of less than
+        `FEW_ROWS` rows a class, which has the last word.
     yielding : mapping of str to mapping
         Defaults that fall away where the recipe writes one of these values, which they exclude.
     search_space : mapping of str to Space
@@ -129,6 +136,9 @@ class ModelRow:
         Whether the library could take a sparse matrix too.
     scale : bool
         Whether the numbers want one scale.
+    shrinks : bool
+        Whether it holds the coefficients of many 0/1 columns down, so that it learns more from the levels
+        of a long text column than from their target means.
     scale_target : bool
         Whether a regression's target is fitted on the scale of its standard deviation, behind the scenes.
     in_blocks : bool
@@ -170,6 +180,7 @@ class ModelRow:
     reserved: frozenset[str] = frozenset()
     fixed: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
     defaults: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    cases: Mapping[Case, Mapping[str, Any]] = field(default_factory=lambda: MappingProxyType({}))
     yielding: Mapping[str, Mapping[str, Any]] = field(default_factory=lambda: _NOTHING)
     search_space: Mapping[str, Space] = field(default_factory=lambda: _NOTHING)
     of_target: frozenset[str] = frozenset()
@@ -178,6 +189,7 @@ class ModelRow:
     weighted: bool = True
     sparse: bool = False
     scale: bool = False
+    shrinks: bool = False
     scale_target: bool = False
     in_blocks: bool = False
     calibrated: bool = False

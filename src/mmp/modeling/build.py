@@ -4,7 +4,9 @@
 2. Where the model takes no missing values, number columns are filled with the median, with an
    indicator for each that had missing values in training.
 3. Text with more levels than `ONE_HOT_LEVELS`, or than `NATIVE_LEVELS` where the model has native
-   categories, is replaced by target means; other text becomes 0/1 columns, or stays for the model.
+   categories, is replaced by target means; other text becomes 0/1 columns, or stays for the model. A
+   model that shrinks its coefficients takes 0/1 columns of any text, as long as they are no more than
+   `ONE_HOT_CELLS` in all.
 4. Where the model wants one scale, numbers are scaled.
 
 Steps name the words ``numeric`` and ``datetime`` where they can, so that parts and means are filled
@@ -29,12 +31,16 @@ if TYPE_CHECKING:
 ONE_HOT_LEVELS = 32
 """Most levels of a text column in the training rows that become 0/1 columns."""
 
-NATIVE_LEVELS = {"xgboost": 64, "lightgbm": 64, "sklearn": 64}
-"""Most levels that a library's own categories are used for, where it is not good at more.
+ONE_HOT_CELLS = 25_000_000
+"""Most cells that 0/1 columns of more levels than that may have in all, 200 MB: beyond, levels have so many
+rows that their means say it as well."""
 
-They try partitions of the levels at each node, XGBoost and LightGBM of up to 64 and 32 groups by
-default, and start to learn single levels by heart beyond; scikit-learn's histograms take 255 at most.
-CatBoost encodes by the target itself, so it takes any number.
+NATIVE_LEVELS = 64
+"""Most levels that a library's own categories are used for.
+
+XGBoost and LightGBM try partitions of up to 64 and 32 levels at each node by default, and start to learn
+single levels by heart beyond; scikit-learn's histograms take 255 at most; CatBoost encodes by the target
+itself, and is no better at it than out-of-fold means (docs/defaults.md).
 """
 
 
@@ -61,9 +67,8 @@ def default_steps(specs: Sequence[ColumnSpec], columns: Columns, *, model: Model
         steps.append(
             _step("simple_imputer", columns="numeric", strategy="median", create_missing_indicators=True)
         )
-    texts = {name: _n_levels(columns[name]) for name in by_kind.get("text", ())}
-    limit = NATIVE_LEVELS.get(model.engine) if model.native_categories else ONE_HOT_LEVELS
-    many = tuple(name for name, levels in texts.items() if limit is not None and levels > limit)
+    texts = by_kind.get("text", [])
+    many = _long({name: columns[name] for name in texts}, model)
     few = tuple(name for name in texts if name not in many)
     if many:
         steps.append(_step("target_encoder", columns=many))
@@ -76,6 +81,24 @@ def default_steps(specs: Sequence[ColumnSpec], columns: Columns, *, model: Model
 
 def _step(kind: str, **settings: Any) -> Step:
     return STEP_MODELS[kind](type=kind, **settings)
+
+
+def most_levels(model: ModelRow) -> int:
+    """Return the most levels of a text column that any model of the kind takes as they are."""
+    return NATIVE_LEVELS if model.native_categories else ONE_HOT_LEVELS
+
+
+def _long(texts: Columns, model: ModelRow) -> tuple[str, ...]:
+    """Return the columns with more levels than the model takes as they are."""
+    levels = {name: _n_levels(column) for name, column in texts.items()}
+    many = {name for name, number in levels.items() if number > most_levels(model)}
+    if model.shrinks:
+        room = ONE_HOT_CELLS
+        for name in sorted(many, key=levels.__getitem__):
+            room -= levels[name] * len(texts[name].values)
+            if room >= 0:
+                many.remove(name)
+    return tuple(name for name in texts if name in many)
 
 
 def _n_levels(column: Column) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mmp.catalog.row import FEW_ROWS
 from mmp.errors import Finding, SettingsError, UnknownNameError
 from mmp.lookup import did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mmp.catalog.models import ModelRow
+    from mmp.catalog.row import Case
     from mmp.modeling.target import Target
 
 _BY_FEATURE = ("monotone_constraints", "monotonic_cst", "interaction_constraints", "interaction_cst")
@@ -31,7 +35,7 @@ def complete(
     written : mapping
         ``hyperparameters.values`` of the recipe, under any of their names.
     target : Target, optional
-        Of the training rows: some defaults count in its standard deviation.
+        Of the training rows: some defaults count in its standard deviation, some go by its classes.
     library_defaults : bool
         Whether the library's own defaults hold for what is not written.
 
@@ -90,11 +94,22 @@ def by_position(params: Mapping[str, Any], features: Sequence[str]) -> dict[str,
 
 def _defaults(row: ModelRow, kept: Mapping[str, Any], target: Target | None) -> dict[str, Any]:
     excluded = {name for name, values in row.yielding.items() if values.items() & kept.items()}
-    defaults = {name: value for name, value in row.defaults.items() if name not in excluded}
+    advised = dict(row.defaults)
+    for case in _cases(target):
+        advised |= row.cases.get(case, {})
+    defaults = {name: value for name, value in advised.items() if name not in excluded}
     if row.of_target and target is not None:
         spread = float(target.values.std())
         defaults |= {name: defaults[name] * spread for name in row.of_target}
     return defaults
+
+
+def _cases(target: Target | None) -> Iterator[Case]:
+    """Return what is special about a classification, what has the last word last."""
+    if target is not None and target.n_classes > 2:
+        yield "many_classes"
+    if target is not None and len(target) < FEW_ROWS * target.n_classes:
+        yield "few_rows"
 
 
 def _check_name(row: ModelRow, name: str) -> None:

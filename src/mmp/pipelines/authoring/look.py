@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mmp.catalog.steps import STEPS
 from mmp.errors import DataError
 from mmp.lookup import capitalized
-from mmp.modeling.build import NATIVE_LEVELS, ONE_HOT_LEVELS
+from mmp.modeling.build import most_levels
 from mmp.pipelines.authoring import guess
 from mmp.pipelines.prepare import prepare, split_rows
 from mmp.pipelines.rows import labelled_rows
@@ -213,14 +213,15 @@ def _listed(names: list[str]) -> str:
 
 
 def _of_step(step: Any, rows: Rows, row: ModelRow) -> str:
-    levels = NATIVE_LEVELS.get(row.engine) if row.native_categories else ONE_HOT_LEVELS
+    levels = "too many" if row.shrinks else f"more than {most_levels(row)}"
+    few = "" if row.shrinks else f" with up to {most_levels(row)} values"
     gaps = [spec.name for spec in rows.features if spec.has_nulls and spec.kind != "text"]
     reasons = {
         "datetime_features": "Times become numbers: their parts.",
         "simple_imputer": f"{row.name} takes no missing values"
         + (f", and there are some in {_listed(gaps)}." if gaps else "; new rows may have some."),
-        "target_encoder": f"Text with more than {levels} values: the target's mean for each, out of fold.",
-        "one_hot_encoder": f"Text with up to {levels} values: a 0/1 column for each.",
+        "target_encoder": f"Text with {levels} values: the target's mean for each, out of fold.",
+        "one_hot_encoder": f"Text{few}: a 0/1 column for each value.",
         "standard_scaler": f"{row.name} wants its numbers on one scale.",
     }
     return reasons.get(step.type) or STEPS[step.type].description

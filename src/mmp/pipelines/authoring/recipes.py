@@ -273,6 +273,7 @@ def _first_draft(wish: Wish, row: ModelRow) -> Draft:
 def _model(row: ModelRow) -> dict[str, Any]:
     model: dict[str, Any] = {"class_path": row.class_path}
     moving = row.yielding.keys() | row.of_target
+    moving = moving.union(*row.cases.values())  # what goes by the rows is left to go by them
     if row.early_stopping:
         model["early_stopping"] = {"rounds": 50}
         moving |= {"early_stopping"}  # the hyperparameter that says the same in another way
