@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -14,9 +14,11 @@ from scipy import stats
 
 from mmp.errors import DataError
 from mmp.modeling import conformal
+from mmp.modeling.answer import answer
 from mmp.modeling.conformal import PredictionSets
 from mmp.modeling.engines.base import Model
 from mmp.modeling.engines.interval import IntervalModel
+from mmp.modeling.pipeline import Matrix
 
 COVERAGES = st.integers(1, 999).map(lambda thousandths: thousandths / 1000)
 quick = settings(max_examples=60, deadline=None, derandomize=True)
@@ -188,6 +190,17 @@ def test_a_size_of_nothing_is_not_believed():
     values = np.column_stack((np.zeros(20), np.zeros(20)))
     model = bounded("normalised", values, np.ones(20))
     assert model.predict(values)[0].tolist() == pytest.approx([0, -1, 1])
+
+
+@METHODS
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e308])
+def test_a_number_that_is_none_is_no_answer(method, value):
+    """Neither a bound that is infinite nor one that is no number passes for one."""
+    model = replace(bounded(method, np.ones((20, 3)), np.zeros(20)), reach=1e308)
+    rows = np.ones((3, 3))
+    rows[1] = value
+    with pytest.raises(DataError, match=r"no finite answer for row 1\.|takes no missing values"):
+        answer(model, Matrix(rows, ("a", "b", "c"), {}))
 
 
 def test_threads_and_libraries_reach_the_models_inside():

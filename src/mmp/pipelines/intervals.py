@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmp.catalog import quantiles
-from mmp.errors import EmptySplitError, SettingsError
+from mmp.errors import DataError, EmptySplitError, SettingsError
 from mmp.modeling.answer import answer
 from mmp.modeling.conformal import PredictionSets
 from mmp.modeling.decision import decide, numbers
@@ -65,7 +65,8 @@ def with_bounds(fitted: Fitted, prepared: Prepared, recipe: Recipe, row: ModelRo
     Raises
     ------
     DataError
-        Where there are too few calibration rows for the promise, or the model has no answer for one.
+        Where there are too few calibration rows for the promise, the model has no answer for one, or errs
+        everywhere alike.
     SettingsError
         Where the estimator has no loss for the quantiles that are asked for.
     """
@@ -128,13 +129,19 @@ def _sizes(model: Model, prepared: Prepared, recipe: Recipe, row: ModelRow) -> t
     Lei, J. et al. (2018). Distribution-free predictive inference for regression. JASA 113, section 5.2.
     """
     errors = _errors(prepared, recipe, row)
+    if not np.ptp(errors.values):
+        raise DataError(
+            f"The model is off by {errors.values[0]:g} on every row: 'method: normalised' has nothing to learn.",
+            hint="Write `method: split` under evaluation.intervals.",
+        )
     targets = {"train": errors}
     if "validation" in prepared.matrices:
         said = numbers(model.predict(prepared.matrices["validation"].values))
         targets["validation"] = _apart(prepared.targets["validation"], said)
     base = row.base or row
-    kept = {"matrices": {name: prepared.matrices[name] for name in targets}, "targets": targets}
-    second = fit(replace(prepared, **kept), _plain(recipe, base, _OF_TARGET), base).model
+    matrices = {name: prepared.matrices[name] for name in targets}
+    rows = replace(prepared, matrices=matrices, targets=targets)
+    second = fit(rows, _plain(recipe, base, _OF_TARGET), base).model
     return second, _LEAST * float(errors.values.mean())
 
 
