@@ -136,4 +136,6 @@ def test_rows_do_not_choose_their_own_threshold():
 
 def test_a_threshold_a_row():
     output = both([0.3, 0.3, 0.5, 0.5])
-    assert decide(output, threshold=np.array([0.2, 0.4, 0.5, 0.6]), positive=1).tolist() == [1, 0, 1, 0]
+    assert decide(output, threshold=np.array([0.2, 0.4, 0.49, 0.6]), positive=1).tolist() == [1, 0, 1, 0]
+    # a half is the more probable class, the first of equals
+    assert decide(output, threshold=np.array([0.2, 0.4, 0.5, 0.6]), positive=1).tolist() == [1, 0, 0, 0]

@@ -31,7 +31,7 @@ def calibrated(folder, *, method="isotonic", engine="xgboost", labels="text"):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("labels", ["boolean", "three"])
+@pytest.mark.parametrize("labels", ["boolean", "three", "numbers"])
 @pytest.mark.parametrize("engine", ["xgboost", "linear", "sklearn"])
 def test_a_row_alone_is_the_row_among_others(tmp_path, engine, labels, method):
     bundle = calibrated(tmp_path, method=method, engine=engine, labels=labels)

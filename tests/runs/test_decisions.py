@@ -345,6 +345,18 @@ def test_parts_that_a_column_does_not_mark(part, key, folder, project):
     assert part in error.value.hint
 
 
+def test_a_threshold_that_tells_nothing_apart_is_told_of(folder, project):
+    told = {
+        finding.message for finding in run(folder, "plain", ["evaluation.threshold={top_k: 0.001}"]).warnings
+    }
+    assert "The threshold makes no validation row positive." in told
+    told = {
+        finding.message
+        for finding in run(folder, "plain", ["evaluation.threshold={optimise: recall}"]).warnings
+    }
+    assert not any("validation row positive" in message for message in told)
+
+
 def test_what_has_no_value_at_any_threshold(folder, project):
     with pytest.raises(DataError, match="No threshold has a value of"):
         run(folder, "plain", ["evaluation.threshold={optimise: tests.runs.test_decisions.nothing}"])

@@ -52,11 +52,12 @@ def decide(
     >>> decide(probabilities, threshold=0.3, positive=1).tolist()
     [1, 1]
     """
-    most_probable: npt.NDArray[np.intp] = np.argmax(probabilities, axis=1)
-    if positive is None:
+    is_half = np.equal(threshold, ARGMAX_THRESHOLD)
+    if positive is None or is_half.all():
+        most_probable: npt.NDArray[np.intp] = np.argmax(probabilities, axis=1)
         return most_probable
     reached = np.where(probabilities[:, positive] >= threshold, positive, 1 - positive)
-    return np.where(np.equal(threshold, ARGMAX_THRESHOLD), most_probable, reached)
+    return np.where(is_half, np.argmax(probabilities, axis=1), reached) if is_half.any() else reached
 
 
 def numbers(output: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -67,6 +67,7 @@ def adjust(active: ActiveRun, fitted: Fitted, ready: Ready, steps: Steps, findin
             note(calibrated.summary)
         fitted, ready = calibrated.fitted, replace(ready, prepared=calibrated.prepared)
     decision = _decide(active, fitted, ready, steps)
+    findings.add(decision.findings)
     fitted, sets = _intervals(active, fitted, ready, decision, steps)
     return Adjusted(fitted, decision, sets)
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmp.catalog.metrics import parse
-from mmp.errors import DataError, SettingsError
+from mmp.errors import DataError, Finding, SettingsError
 from mmp.evaluation.evaluate import requests
 from mmp.evaluation.thresholds import TradeOff, crossed
 from mmp.lookup import is_installed
@@ -76,6 +76,15 @@ class Decision:
     facts: Mapping[str, Any] = field(default_factory=dict)
     trade_off: TradeOff | None = None
     metric: Metric | None = None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """A warning where it decides all rows alike."""
+        share = self.facts["selected"] / self.facts["n_rows"] if self.facts else 0.5
+        if 0 < share < 1:
+            return ()
+        message = f"The threshold makes {'every' if share else 'no'} {self.facts['rows']} row positive."
+        return (Finding("threshold", "warn", message),)
 
     @property
     def summary(self) -> str:
