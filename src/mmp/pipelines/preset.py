@@ -64,7 +64,7 @@ _POOL, _OF_KIND = 24, 4  # of the best that are joined, and of those with one es
 _PARENTS = 4  # of the best that are varied
 _STEP = 0.2  # of the width of a space that a value moves by
 _FITS = 12  # of the first booster on a fold, as which the portfolio is reckoned
-_MOST_SHARE = 0.5  # of the time that is left, for one of the portfolio
+_MOST_SHARE = 0.7  # of the time that is left, for one of the portfolio
 _LEAST_DONE = 0.3  # of what the first booster took, in which another is worth beginning
 _LEAST = 0.01
 _METHODS: tuple[Method, ...] = ("greedy", "stacking")
@@ -236,13 +236,21 @@ class Search:
             self._use_fewer(portfolio[0])
         for member in portfolio:
             self._attempt(member, self._seconds() * _MOST_SHARE)
-        while self.recipe.model.preset == "best" and self._is_getting_better():
-            seconds = self._seconds()
-            if seconds < min(one.said.seconds for one in self.tried):
-                break
-            self._attempt(self._varied(), seconds)
         if not self.tried:
             raise self.failed[0][1]
+        if self.recipe.model.preset == "best":
+            self._vary()
+
+    def _vary(self) -> None:
+        """Try variations of the best until the time is up, or many in a row are not among the best."""
+        idle = 0
+        while idle < _IDLE_DRAWS:
+            seconds, before = self._seconds(), self._best(_POOL // 2)
+            if seconds < min(one.said.seconds for one in self.tried):
+                return
+            self._attempt(self._varied(), seconds)
+            after = self._best(_POOL // 2)
+            idle = idle + 1 if all(one is other for one, other in zip(before, after, strict=False)) else 0
 
     def _use_fewer(self, member: Recipe) -> None:
         """Use as many folds as leave time for the portfolio, by how long one fit takes."""
@@ -253,10 +261,6 @@ class Search:
             return  # which is told of when it is tried
         n_folds = int(left / (_FITS * max(said.seconds, 1e-9)))
         self.folds = self.folds.first(min(max(n_folds, 1), len(self.folds)))
-
-    def _is_getting_better(self) -> bool:
-        best = {id(one) for one in self._best(_POOL // 2)}
-        return any(id(one) in best for one in self.tried[-_IDLE_DRAWS:])
 
     def _best(self, most: int) -> list[Tried]:
         return sorted(self.tried, key=lambda one: one.loss)[:most]
@@ -285,7 +289,7 @@ class Search:
         return lambda detail: self._tell(f"{number}: {name}, {detail}{best}")
 
     def _is_worth_trying(self, member: Recipe, seconds: float) -> bool:
-        """Tell whether fits will be done in time or, where they can be ended, far enough; the first will do."""
+        """Tell whether fits will be done in time or, where they can be ended, far enough; the first is."""
         if not self.tried:
             return True
         if model_row(member).engine in _ENDED:
