@@ -1,13 +1,16 @@
 """Running ops over columns.
 
-What depends on one text column alone is computed once for each distinct text and gathered by code.
+What depends on one text column alone is computed once for each distinct text and gathered by code; where
+texts are few, as those of a request, it is remembered for the next.
 Everything else runs in blocks of rows that stay in the cache and is written straight into the matrix,
 so that no more than a block of anything in between exists.
 """
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +19,7 @@ import numpy as np
 from mmp.modeling.columns import Column, as_float
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import numpy.typing as npt
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 Dtype = Literal["float32", "float64"]
 
 _BLOCK_ROWS = 16_384
+_FEW_TEXTS = 1_000
+_MOST_TEXTS = 50_000
 
 
 def _text_bases(ops: Sequence[Op], kinds: Kinds) -> dict[str, str]:
@@ -57,6 +62,10 @@ class _Texts:
             position = np.append(np.cumsum(used) - 1, -1).astype(np.int32)
             codes = position[codes]
             vocabulary = tuple(vocabulary[code] for code in np.flatnonzero(used).tolist())
+        return cls.each(name, codes, vocabulary)
+
+    @classmethod
+    def each(cls, name: str, codes: npt.NDArray[Any], vocabulary: tuple[str, ...]) -> _Texts:
         rows = np.arange(len(vocabulary) + 1, dtype=np.int32)
         rows[-1] = -1
         return cls(codes, {name: Column("text", rows, rows >= 0, vocabulary)})
@@ -96,6 +105,47 @@ def _kinds(columns: Columns) -> dict[str, Kind]:
     return {name: column.kind for name, column in columns.items()}
 
 
+class _Memory:
+    """What was made of the texts of a column so far: a row for each, and the first for a missing one."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: tuple[dict[str, int], npt.NDArray[np.float64] | None] = {}, None
+
+    def table(
+        self, column: Column, make: Callable[[tuple[str, ...]], npt.NDArray[np.float64]]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64]]:
+        """Return the place of each row of a column, and the table that they are in.
+
+        Parameters
+        ----------
+        column : Column
+            Text.
+        make : callable
+            Makes the rows of texts, and a last one for a missing one.
+        """
+        places, table = self._known
+        if table is None or not places.keys() >= set(column.vocabulary):
+            places, table = self._learned(column, make)
+        found = [places.get(text, 0) for text in column.vocabulary]  # one that no row has may be unknown
+        return np.array([*found, 0], np.intp)[column.values], table
+
+    def _learned(
+        self, column: Column, make: Callable[[tuple[str, ...]], npt.NDArray[np.float64]]
+    ) -> tuple[dict[str, int], npt.NDArray[np.float64]]:
+        with self._lock:
+            places, table = self._known
+            used = np.unique(column.values[column.values >= 0]).tolist()
+            if len(places) + len(used) > _MOST_TEXTS:
+                places, table = {}, None
+            new = tuple(text for code in used if (text := column.vocabulary[code]) not in places)
+            made = make(new)
+            table = np.concatenate((made[-1:] if table is None else table, made[:-1]))
+            places = places | {text: len(places) + 1 + place for place, text in enumerate(new)}
+            self._known = places, table
+            return places, table
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """What is to be done for some variables, worked out before there are rows.
@@ -114,6 +164,8 @@ class Program:
         Neighbouring variables of one text column: where they stand, the column, and they.
     copies : mapping of int to str
         The others, by where they stand.
+    memories : mapping of int to _Memory
+        By where they stand, those gathers of a column of which nothing else is read.
     """
 
     by_text: tuple[tuple[str, Op], ...]
@@ -122,6 +174,7 @@ class Program:
     read: frozenset[str]
     gathers: tuple[tuple[slice, str, tuple[str, ...]], ...]
     copies: Mapping[int, str]
+    memories: Mapping[int, _Memory]
 
     @classmethod
     def of(cls, ops: Sequence[Op], variables: Sequence[str], kinds: Kinds) -> Program:
@@ -130,23 +183,33 @@ class Program:
         bases = _text_bases(needed, {name: kinds[name] for name in _read(needed, variables, kinds)})
         by_row = tuple(op for op in needed if op.targets[0] not in bases)
         gathers, copies = _sources(variables, bases)
+        read = frozenset(_read(by_row, copies.values(), kinds, bases))
+        kept = {bases[name] for name in read if name in bases}
         return cls(
             tuple((bases[op.targets[0]], op) for op in needed if op.targets[0] in bases),
             by_row,
             bases,
-            frozenset(_read(by_row, copies.values(), kinds, bases)),
+            read,
             gathers,
             copies,
+            {span.start: _Memory() for span, base, _ in gathers if base not in kept},
         )
 
     def run(self, columns: Columns, dtype: Dtype) -> npt.NDArray[Any]:
         """Compute the variables for all rows, block by block, into one matrix."""
         n_rows = len(next(iter(columns.values()))) if columns else 0
         out = np.empty((n_rows, len(self.copies) + sum(len(names) for _, _, names in self.gathers)), dtype)
-        texts = self.spread(columns)
+        remembered = {
+            base: columns[base]
+            for span, base, _ in self.gathers
+            if span.start in self.memories and len(columns[base].vocabulary) <= _FEW_TEXTS
+        }
+        texts = self.spread({name: columns[name] for name in columns if name not in remembered})
         tables = [
-            (span, texts[base].codes, _table(texts[base], neighbours))
-            for span, base, neighbours in self.gathers
+            (span, *self.memories[span.start].table(remembered[base], partial(self._made, base, names)))
+            if base in remembered
+            else (span, texts[base].codes, _table(texts[base], names))
+            for span, base, names in self.gathers
         ]
         for first in range(0, n_rows, _BLOCK_ROWS):
             rows = slice(first, first + _BLOCK_ROWS)
@@ -161,10 +224,20 @@ class Program:
 
     def spread(self, columns: Columns) -> dict[str, _Texts]:
         """Compute what depends on text alone, once for each distinct text."""
-        texts = {name: _Texts.of(name, columns[name]) for name in dict.fromkeys(self.bases.values())}
+        names = (name for name in dict.fromkeys(self.bases.values()) if name in columns)
+        texts = {name: _Texts.of(name, columns[name]) for name in names}
         for base, op in self.by_text:
-            op.apply(texts[base].distinct)
+            if base in texts:
+                op.apply(texts[base].distinct)
         return texts
+
+    def _made(self, base: str, variables: Sequence[str], texts: tuple[str, ...]) -> npt.NDArray[np.float64]:
+        """Return variables of each of some texts of a column, and of a missing one."""
+        each = _Texts.each(base, np.empty(0, np.int32), texts)
+        for of, op in self.by_text:
+            if of == base:
+                op.apply(each.distinct)
+        return _table(each, variables)
 
     def block(self, columns: Columns, texts: Mapping[str, _Texts], rows: slice) -> dict[str, Column]:
         """Compute the rest for some rows."""
