@@ -1,11 +1,12 @@
-"""One served row, and a hundred, against a bare FastAPI echo and `mlflow models serve`.
+"""One served row, and a hundred, against a bare FastAPI echo and `mlflow models serve`; features from Redis.
 
-    python bench/serving.py [--seconds 5] [--repeats 3] [--only single,batch,start]
+    python bench/serving.py [--seconds 5] [--repeats 3] [--only single,batch,features,start]
 
 One worker each, one model: 18 columns of churn, XGBoost of 200 trees behind imputing and encoding; MLflow
-serves the handwritten pipeline of bench/reference. The load is `wrk` in a process of its own (`apt-get
-install wrk`). CPU is of the server's whole process tree; per request it is the steady figure where the
-machine is shared. Prints ratios of medians; saves them under bench/out.
+serves the handwritten pipeline of bench/reference. With features, sixteen of the columns come from four
+views in a Redis that is started for it. The load is `wrk` in a process of its own (`apt-get install wrk`).
+CPU is of the server's whole process tree; per request it is the steady figure where the machine is shared.
+Prints ratios of medians; saves them under bench/out.
 """
 
 from __future__ import annotations
@@ -24,11 +25,14 @@ import sys
 import tempfile
 import time
 import urllib.request
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+sys.path[:0] = [str(Path(__file__).resolve().parent)]
+import churn_store  # noqa: E402 - beside this file
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,6 +57,8 @@ BARS = {
     "single row, CPU us/request (mlflow)": ("mlflow", 0.01),
     "64 connections, requests/s": ("echo", 1.0),
     "batch of 100, rows/CPU s": ("mlflow", 20.0),
+    "features from Redis, p50 ms": ("without", 2.0),
+    "256 connections, p99 ms against p50": ("itself", 5.0),
 }
 HIGHER = {"64 connections, requests/s", "batch of 100, rows/CPU s"}
 
@@ -106,7 +112,8 @@ def serving(
     name: str, words: list[str], folder: Path, path: str, ready: str, bodies: dict[int, Path]
 ) -> Iterator[Server]:
     port = free_port()
-    command = [word.replace("{port}", str(port)) for word in words]
+    # whoever ends this process, and however, its servers end too
+    command = ["setpriv", "--pdeathsig", "TERM", *(word.replace("{port}", str(port)) for word in words)]
     log = (folder / f"{name}.log").open("wb")
     process = subprocess.Popen(
         command, cwd=folder, env=ENVIRONMENT, stdout=log, stderr=log, start_new_session=True
@@ -201,6 +208,21 @@ def write_bodies(folder: Path, example: dict[str, Any]) -> dict[str, dict[int, P
     return {side: {n: folder / f"{side}-{n}.json" for n in (1, 100)} for side in ("ours", "mlflow")}
 
 
+@contextmanager
+def with_features(folder: Path) -> Iterator[Server]:
+    """Serve the model that asks a Redis of its own for sixteen of its columns."""
+    port, folder = free_port(), folder / "features"
+    folder.mkdir()
+    with churn_store.redis(port):
+        churn_store.write(folder, HERE / "data" / "churn_10k.parquet", port)
+        run_id = churn_store.trained(folder, ENVIRONMENT)
+        body = folder / "features-1.json"
+        body.write_text(json.dumps({"customer_id": 77, "n_tickets": 3, "device_model": "device_061"}))
+        words = [sys.executable, "-m", "mmp", "serve-api", "--run-id", run_id, "--port", "{port}"]
+        with serving("features", words, folder, "/predict", "/ready", {1: body}) as store:
+            yield store
+
+
 def example_of(port: int) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/model/schema") as answer:
         example: dict[str, Any] = json.load(answer)["example"]
@@ -241,8 +263,25 @@ def medians(
     }
 
 
+def compare_features(ours: Server, store: Server, seconds: float, repeats: int) -> list[dict[str, Any]]:
+    rows = []
+    for connections, name in ((8, "features from Redis, p50 ms"), (1, "the same, one connection")):
+        found = medians([ours, store], 1, connections, seconds, repeats)
+        rows.append(row(name, found["features"].p50_ms, found["mmp"].p50_ms, "without"))
+        cpu = f"{name.partition(',')[0]}, CPU us" if connections == 8 else "the same, CPU us"
+        rows.append(row(cpu, found["features"].cpu_us, found["mmp"].cpu_us, "without"))
+        print(f"{found['features'].failures:.0f} failures", flush=True)
+    return rows
+
+
 def compare(
-    ours: Server, echo: Server, mlflow: Server, only: set[str], seconds: float, repeats: int
+    ours: Server,
+    echo: Server,
+    mlflow: Server,
+    store: Server | None,
+    only: set[str],
+    seconds: float,
+    repeats: int,
 ) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     if "single" in only:
@@ -263,6 +302,8 @@ def compare(
         batch = medians([ours, mlflow], 100, 4, seconds, repeats)
         rates = {name: 100e6 / found.cpu_us for name, found in batch.items()}
         rows.append(row("batch of 100, rows/CPU s", rates["mmp"], rates["mlflow"], "mlflow"))
+    if store is not None:
+        rows += compare_features(ours, store, seconds, repeats)
     if "start" in only:
         rows.append(row("start to ready, CPU s", ours.start_cpu_s, mlflow.start_cpu_s, "mlflow"))
         rows.append(row("start to ready, resident MiB", ours.start_mib, mlflow.start_mib, "mlflow"))
@@ -273,10 +314,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--only", default="single,batch,start")
+    parser.add_argument("--only", default="single,batch,features,start")
     chosen = parser.parse_args()
-    if shutil.which("wrk") is None:
-        raise SystemExit("wrk is needed: apt-get install wrk")
+    only = set(chosen.only.split(","))
+    for tool, package in (("wrk", "wrk"), ("redis-server", "redis-server"), ("setpriv", "util-linux")):
+        if shutil.which(tool) is None:
+            raise SystemExit(f"{tool} is needed: apt-get install {package}")
     with tempfile.TemporaryDirectory(prefix="mmp-bench-") as name:
         folder = Path(name)
         run_id = trained(folder)
@@ -303,9 +346,10 @@ def main() -> None:
             serving("mmp", mmp, folder, "/predict", "/ready", bodies["ours"]) as ours,
             serving("echo", uvicorn, folder, "/predict", "/ready", bodies["ours"]) as echo,
             serving("mlflow", theirs, folder, "/invocations", "/health", bodies["mlflow"]) as mlflow,
+            with_features(folder) if "features" in only else nullcontext() as store,
         ):
             print(f"{'':<40} {'mmp':>10} {'reference':>10}")
-            rows = compare(ours, echo, mlflow, set(chosen.only.split(",")), chosen.seconds, chosen.repeats)
+            rows = compare(ours, echo, mlflow, store, only, chosen.seconds, chosen.repeats)
     OUT.mkdir(exist_ok=True)
     path = OUT / f"serving-{time.strftime('%Y%m%dT%H%M%S')}.json"
     names = ("fastapi", "uvicorn", "mlflow", "xgboost-cpu", "numpy")
