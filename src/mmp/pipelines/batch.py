@@ -34,7 +34,7 @@ from mmp.tracking.run import BATCH, KIND, PARENT, TASK, run
 from mmp.tracking.stores import connect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 
     from mmp.data.batches import Batches
     from mmp.data.sinks.work import Part
@@ -239,17 +239,12 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
                 active.flush()
                 _end_before(store, work, active.run_id)
                 resumed = tuple(work.done)
-                with steps("score") as note:
+                with steps("score") as note, closing(_score(job, scorer, work, sink)) as scored:
                     clock.begin(n_before=sum(part.rows + part.rejected for part in resumed))
-
-                    def count(piece: Scored) -> None:
+                    for piece in scored:
                         clock.n_rows += piece.n_rows
                         about = rows.about(piece.mark)
-                        steps.progress(
-                            clock.progress(len(work.done) + 1, about, is_exact=about == rows.n_rows)
-                        )
-
-                    _score(job, scorer, work, sink, count)
+                        steps.progress(clock.progress(len(work.done) + 1, rows.n_rows, about))
                     note(clock.progress(len(work.done), rows.n_rows))
                 with steps("write") as note:
                     result = _finish(job, work, sink, scorer, active.run_id, resumed, clock)
@@ -357,8 +352,8 @@ def _lookup(job: _Job, begun_at: datetime) -> Callable[[pa.Table], pa.Table]:
     return completed
 
 
-def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[Scored], None]) -> None:
-    """Score what is left, part by part; each is safe before the next is written."""
+def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink) -> Generator[Scored]:
+    """Score what is left, and yield each block; a part is safe before the next block is."""
     rows = blocks(
         job.rows,
         job.columns,
@@ -371,8 +366,8 @@ def _score(job: _Job, scorer: Scorer, work: Work, sink: Sink, count: Callable[[S
     with closing(in_order(scorer, rows, n_threads=n_threads, ahead=n_threads + 1)) as scored:
         of_part: list[Scored] = []
         for piece in scored:
+            yield piece
             of_part.append(piece)
-            count(piece)
             if (piece.first + piece.n_rows) % job.part_rows == 0:  # before the next block can fail
                 _write(of_part, job, work, sink)
                 of_part = []
@@ -539,10 +534,11 @@ class _Clock:
             "peak_rss_mb": round(peak / (1 << 20 if sys.platform == "darwin" else 1 << 10), 1),
         }
 
-    def progress(self, part: int, n_rows: int | None, *, is_exact: bool = True) -> str:
-        """Return how far it is: rows, rate, time left."""
+    def progress(self, part: int, n_rows: int | None, about: int | None = None) -> str:
+        """Return how far it is: rows, rate, time left; of so many rows, or of about so many."""
         n_done = self.n_before + self.n_rows
         rate = self.n_rows / (time.perf_counter() - self.scoring)
-        of = "" if n_rows is None else f" of {'' if is_exact else 'about '}{n_rows:,}"
-        left = "" if n_rows is None or not rate else f", {max(0, n_rows - n_done) / rate:,.0f} s left"
+        whole = about if n_rows is None else n_rows
+        of = "" if whole is None else f" of {'about ' if n_rows is None else ''}{whole:,}"
+        left = "" if whole is None or not rate else f", {max(0, whole - n_done) / rate:,.0f} s left"
         return f"{n_done:,}{of} rows, part {part:,}, {rate:,.0f} rows/s{left if n_done != n_rows else ''}"
