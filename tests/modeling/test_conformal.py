@@ -51,7 +51,7 @@ def test_a_share_is_the_one_that_was_written():
 
 def test_too_few_rows_are_told_how_many_are_needed():
     with pytest.raises(
-        DataError, match=r"coverage of 0\.99 needs 99 calibration rows or more.* are 98"
+        DataError, match=r"coverage of 0\.99 needs 99 calibration rows or more; there are 98"
     ) as error:
         conformal.reach(np.zeros(98), 0.99)
     assert "data.split.calibration" in error.value.hint

@@ -196,7 +196,7 @@ def test_what_is_promised_is_measured_and_kept(case, runs, project):
 
 
 def test_too_few_rows_for_a_promise(folder, project):
-    with pytest.raises(DataError, match=r"needs 999 calibration rows or more, and there are 120"):
+    with pytest.raises(DataError, match=r"needs 999 calibration rows or more; there are 120"):
         run(folder, "split", ["evaluation.intervals.coverage=0.999"])
 
 

@@ -87,14 +87,24 @@ def reach(scores: Floats, coverage: float) -> float:
     >>> reach(np.arange(1.0, 20.0), 0.9)
     18.0
     """
-    which, needed = rank(len(scores), coverage), rows_needed(coverage)
-    if which > len(scores):
+    require_rows(len(scores), coverage)
+    which = rank(len(scores), coverage)
+    return float(np.partition(scores, which - 1)[which - 1])
+
+
+def require_rows(n_rows: int, coverage: float) -> None:
+    """Refuse a promise that so many calibration rows cannot keep.
+
+    Raises
+    ------
+    DataError
+        Saying how many there have to be.
+    """
+    if n_rows < (needed := rows_needed(coverage)):
         raise DataError(
-            f"A coverage of {coverage:g} needs {needed:,} calibration rows or more, and there are "
-            f"{len(scores):,}.",
+            f"A coverage of {coverage:g} needs {needed:,} calibration rows or more; there are {n_rows:,}.",
             hint="Give data.split.calibration a larger share, or lower evaluation.intervals.coverage.",
         )
-    return float(np.partition(scores, which - 1)[which - 1])
 
 
 def _exact(coverage: float) -> Fraction:

@@ -131,7 +131,7 @@ def _sizes(model: Model, prepared: Prepared, recipe: Recipe, row: ModelRow) -> t
     errors = _errors(prepared, recipe, row)
     if not np.ptp(errors.values):
         raise DataError(
-            f"The model is off by {errors.values[0]:g} on every row: 'method: normalised' has nothing to learn.",
+            f"The model is off by {errors.values[0]:g} on every row: there is nothing to normalise by.",
             hint="Write `method: split` under evaluation.intervals.",
         )
     targets = {"train": errors}

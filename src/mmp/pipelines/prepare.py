@@ -12,6 +12,7 @@ from mmp.errors import EmptySplitError
 from mmp.modeling import pipeline
 from mmp.modeling.build import default_steps
 from mmp.modeling.columns import from_table, take
+from mmp.modeling.conformal import require_rows
 from mmp.modeling.training import Series
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def split_rows(rows: Rows, recipe: Recipe) -> Parts:
     Raises
     ------
     DataError
-        Where the rows cannot be divided as the recipe says.
+        Where the rows cannot be divided as the recipe says, or are too few for what it promises.
     """
     splits = split(
         rows.table,
@@ -76,6 +77,10 @@ def split_rows(rows: Rows, recipe: Recipe) -> Parts:
                 f"{key} needs {part} rows, and there are none.",
                 hint=f"Mark some with `{part}` in data.split.split_column.",
             )
+    if recipe.evaluation.intervals:
+        # what calibrates probabilities gets every other row
+        n_rows = len(splits.calibration) // (2 if recipe.model.calibration.enabled else 1)
+        require_rows(n_rows, recipe.evaluation.intervals.coverage)
     return parts
 
 
