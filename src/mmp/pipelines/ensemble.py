@@ -51,6 +51,8 @@ OUT_OF_FOLD = "out_of_fold"
 FILE = "ensemble/members.json"
 """Where the run keeps what each member brings."""
 
+_PATIENCE = 2.0  # times what a fit took on a fold, before it is ended for want of time
+
 
 def join(
     active: ActiveRun,
@@ -307,10 +309,11 @@ class _Final:
         return Fitted(model, params, findings)
 
     def _fit(self, number: int) -> Fitted:
-        """Fit one of them, in its share of the time that is left."""
+        """Fit one of them in its share of the time that is left, but in what it is known to take at least."""
         member, now = self.members[number], time.perf_counter()
-        costs = [each.once_s for each in self.members[number:]]
-        watch = until(now + (self.ends_at - now) * costs[0] / sum(costs), time.perf_counter)
+        share = member.once_s / sum(each.once_s for each in self.members[number:])
+        seconds = max((self.ends_at - now) * share, _PATIENCE * member.once_s)
+        watch = until(now + seconds, time.perf_counter)
         return fit(self.prepared[number], member.recipe, member.row, on_iteration=watch)
 
     def _outputs(self, fitted: Sequence[Fitted], part: str) -> Iterator[Output]:

@@ -54,7 +54,7 @@ RECIPE_FILE = "ensemble/recipe.yaml"
 _ENDED = frozenset({"xgboost", "lightgbm", "catboost"})  # engines whose fits end where they are told to
 _MARGIN = 1.3  # what a fit may take longer than it was reckoned to
 _MORE_ROWS = 1.3  # what it takes longer on all training rows than on those of a fold
-_MOST_AGAIN = 0.3  # of the limit, that is kept for the last fits
+_LEAST_AGAIN, _MOST_AGAIN = 0.1, 0.3  # of the limit, that is kept for weights and the last fits
 _FEW_ROWS = 1000  # whose fits need no reckoning
 _SAMPLE, _WARMING = 8, 100  # one row in so many, after a few, says how long a fit takes that cannot be ended
 _POWERS = {"SVC": 2.2, "SVR": 2.2, "LogisticRegression": 1.4}
@@ -63,7 +63,7 @@ _IDLE_DRAWS = 40  # variations in a row that are not among the best
 _POOL, _OF_KIND = 24, 4  # of the best that are joined, and of those with one estimator
 _PARENTS = 4  # of the best that are varied
 _STEP = 0.2  # of the width of a space that a value moves by
-_FITS = 12  # of the first booster on a fold, as which the portfolio is reckoned
+_FITS = 16  # of the first booster on a fold, as which the portfolio is reckoned
 _MOST_SHARE = 0.7  # of the time that is left, for one of the portfolio
 _LEAST_DONE = 0.3  # of what the first booster took, in which another is worth beginning
 _LEAST = 0.01
@@ -254,12 +254,13 @@ class Search:
 
     def _use_fewer(self, member: Recipe) -> None:
         """Use as many folds as leave time for the portfolio, by how long one fit takes."""
-        tell, left = self._tell_of(member), self.budget.left
+        one, tell, clock = self.folds.first(1), self._tell_of(member), self.budget.clock
         try:
-            said = self._fit(self.folds.first(1), member, tell, seconds=left / 10, clock=self.budget.clock)
+            self._fit(one, member, tell, seconds=0.0, clock=clock)  # loads what is loaded once
+            said = self._fit(one, member, tell, seconds=self.budget.left / 10, clock=clock)
         except MmpError:
             return  # which is told of when it is tried
-        n_folds = int(left / (_FITS * max(said.seconds, 1e-9)))
+        n_folds = int(self.budget.left / (_FITS * max(said.once_s, 1e-9)))
         self.folds = self.folds.first(min(max(n_folds, 1), len(self.folds)))
 
     def _best(self, most: int) -> list[Tried]:
@@ -268,7 +269,8 @@ class Search:
     def _seconds(self) -> float:
         """Return how long a member may take, so that it and those so far can be fitted again."""
         again = sum(one.refit_s for one in self._best(self._most))
-        left = self.budget.left - min(again, _MOST_AGAIN * self.budget.limit_s)
+        kept = np.clip(again, _LEAST_AGAIN * self.budget.limit_s, _MOST_AGAIN * self.budget.limit_s)
+        left = self.budget.left - float(kept)
         return left / (1 + _MARGIN * _MORE_ROWS / len(self.folds))
 
     def _attempt(self, member: Recipe, seconds: float) -> None:
