@@ -215,10 +215,26 @@ def test_folds_choose_by_what_they_had_not_seen(folder, project):
     assert bundle.decision["value"] == pytest.approx(min(costs))
     assert "cost_mean" in result.metrics["cv"]
     # each fold is decided by a threshold of its own, which the others chose
-    for fold in range(4):
-        mine = np.array(told["fold"]) == fold
-        decided = np.array(told["prediction"])[mine] == bundle.classes[bundle.positive]
-        assert said[mine][decided].min() > said[mine][~decided].max()
+    fold, decided = np.array(told["fold"]), np.array(told["prediction"]) == bundle.classes[bundle.positive]
+    for number in range(4):
+        mine = fold == number
+        target = Target("classification", yes[~mine].astype(np.int32), bundle.classes, 1, (7.0, 1.0))
+        others = TradeOff.of(target, np.stack((1 - said, said), axis=1)[~mine])
+        (cost,) = requests(["cost"], task="classification", classes=bundle.classes)
+        assert (decided[mine] == (said[mine] >= others.thresholds[others.best(cost)])).all()
+
+
+def test_room_for_some_rows_of_all_is_room_for_fewer_of_a_fold(folder, project):
+    split = "data.split={strategy: cross_validation, folds: 4, train: 0.8, validation: 0, test: 0.2}"
+    result = run(folder, "plain", [split, "evaluation.threshold={top_k: 64}", "evaluation.plots=false"])
+    (path,) = project.glob(f"mlruns/artifacts/*/{result.run_id}/artifacts/folds/predictions.parquet")
+    told = pq.read_table(path).to_pydict()
+    bundle = load_model(result.run_id, load_config(None).value).bundle
+    assert bundle.decision["selected"] == 64
+    given = np.array(told["prediction"]) == bundle.classes[bundle.positive]
+    by_fold = np.bincount(np.array(told["fold"])[given])
+    assert by_fold.sum() == pytest.approx(64, abs=12)
+    assert by_fold.max() < 32
 
 
 def test_trials_are_compared_by_thresholds_that_others_chose(folder, project):

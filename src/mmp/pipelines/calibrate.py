@@ -34,7 +34,7 @@ UNCALIBRATED = "uncalibrated"
 """What metrics of the model before its calibration begin with; they are of the rows that judge it last."""
 
 _PART = "calibration"
-_SCARCE = 10
+_SCARCE = 10  # rows of a class
 _FEW = 1000
 """Rows below which isotonic regression fits what is there by chance (Niculescu-Mizil and Caruana, 2005)."""
 
@@ -143,8 +143,8 @@ def before(model: Model, prepared: Prepared, part: str, recipe: Recipe) -> Befor
 
 def in_words(recipe: Recipe, parts: Mapping[str, Sized]) -> str | None:
     """Return what will be calibrated by how many rows; None where nothing is."""
-    calibration = recipe.model.calibration
-    return f"{calibration.method} on {len(parts[_PART]):,} {_PART} rows" if calibration.enabled else None
+    asked = recipe.model.calibration
+    return f"{asked.method} on {len(parts[_PART]):,} {_PART} rows" if asked.enabled else None
 
 
 def _rows(prepared: Prepared, places: npt.NDArray[np.intp]) -> tuple[Matrix, Target]:

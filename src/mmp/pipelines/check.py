@@ -136,5 +136,5 @@ def _check_data(
     if calibrated := calibrate.in_words(what, parts):
         summary += f", calibrated by {calibrated}"
     if what.evaluation.searched:
-        summary += f", threshold {decide.in_words(what, rows.target, parts)}"
+        summary += f", threshold {decide.in_words(what, rows.target, parts, divisions)}"
     return Checked(("settings", "data"), summary, (*findings, *enriched.findings, *rows.findings))

@@ -105,8 +105,8 @@ def with_costs(target: Target, recipe: Recipe, name: str) -> Target:
     SettingsError
         Where a threshold is asked for and the target has not two classes.
     """
-    searched, written = recipe.evaluation.searched, recipe.evaluation.threshold
-    if target.classes and target.positive is None and (searched or written != ARGMAX_THRESHOLD):
+    searched = recipe.evaluation.searched
+    if target.classes and target.positive is None and (searched or written(recipe) != ARGMAX_THRESHOLD):
         raise SettingsError(
             f"evaluation.threshold decides between two classes, and '{name}' has {target.n_classes}.",
             hint="Leave it out: the most probable class is predicted.",
@@ -129,24 +129,37 @@ def costs_of(costs: Mapping[str, float], positive: int | None) -> tuple[float, .
     return (costs["fn"], costs["fp"]) if positive == 1 else (costs["fp"], costs["fn"])
 
 
-def thresholds(recipe: Recipe, target: Target, output: Floats) -> float | Floats:
-    """Return what decides rows that trials are compared by: a number, or one a row that others chose."""
+def thresholds(
+    recipe: Recipe, target: Target, output: Floats, *, n_judged: int | None = None
+) -> float | Floats:
+    """Return what decides rows that trials are compared by: a number, or one a row that others chose.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Its ``evaluation.threshold``.
+    target, output
+        The rows.
+    n_judged : int, optional
+        How many rows there are together, where these are of one fold.
+    """
     if recipe.evaluation.searched is None:
         return written(recipe)
-    return crossed(lambda known, said: _chosen(recipe, TradeOff.of(known, said))[0], target, output)
+    n_rows = n_judged or len(target)
+    return crossed(lambda known, said: _chosen(recipe, TradeOff.of(known, said), n_rows)[0], target, output)
 
 
 def of_folds(recipe: Recipe, targets: Sequence[Target], outputs: Sequence[Floats]) -> list[float]:
     """Return the threshold of each fold, chosen on the rows of the others."""
     if recipe.evaluation.searched is None:
         return [written(recipe)] * len(targets)
-    found = []
+    n_rows, found = sum(map(len, targets)), []
     for number in range(len(targets)):
         others = [place for place in range(len(targets)) if place != number]
         truth = np.concatenate([targets[place].values for place in others])
         output = np.concatenate([outputs[place] for place in others])
         known = TradeOff.of(replace(targets[number], values=truth), output)
-        found.append(_chosen(recipe, known)[0])
+        found.append(_chosen(recipe, known, n_rows)[0])
     return found
 
 
@@ -156,16 +169,17 @@ def written(recipe: Recipe) -> float:
     return float(threshold) if isinstance(threshold, int | float) else ARGMAX_THRESHOLD
 
 
-def in_words(recipe: Recipe, target: Target, parts: Mapping[str, Sized]) -> str | None:
+def in_words(
+    recipe: Recipe, target: Target, parts: Mapping[str, Sized], divisions: Sequence[Mapping[str, Sized]]
+) -> str | None:
     """Return the threshold, or how and on which rows it will be chosen; None without two classes."""
     searched = recipe.evaluation.searched
     if target.positive is None:
         return None
     if searched is None:
         return f"{written(recipe):g}"
-    by_folds = recipe.data.split.strategy == "cross_validation"
-    rows = "out-of-fold" if by_folds else _PART
-    where = f"{len(parts['train' if by_folds else _PART]):,} {rows} rows"
+    n_rows = sum(len(fold[_PART]) for fold in divisions or [parts])
+    where = f"{n_rows:,} {'out-of-fold' if divisions else _PART} rows"
     if searched.top_k is not None:
         return f"at most {searched.top_k:g} of {where}"
     costs = f" (fp {searched.costs.fp:g}, fn {searched.costs.fn:g})" if searched.costs else ""
@@ -196,7 +210,7 @@ def choose(model: Model, prepared: Prepared, recipe: Recipe, unseen: Unseen | No
         return Decision(written(recipe))
     rows, where = _rows(model, prepared, unseen)
     trade_off = TradeOff.of(rows.target, rows.output)
-    threshold, place, metric = _chosen(recipe, trade_off)
+    threshold, place, metric = _chosen(recipe, trade_off, len(rows.target))
     if place is None:
         raise DataError(
             f"No threshold has a value of {searched.optimise} on the {where} rows.",
@@ -222,15 +236,17 @@ def _rows(model: Model, prepared: Prepared, unseen: Unseen | None) -> tuple[Unse
     return Unseen(prepared.targets[_PART], output), _PART
 
 
-def _chosen(recipe: Recipe, trade_off: TradeOff) -> tuple[float, int | None, Metric | None]:
-    """Return the threshold, its place, and what it is the best by; 0.5 and no place without a value."""
+def _chosen(recipe: Recipe, trade_off: TradeOff, n_judged: int) -> tuple[float, int | None, Metric | None]:
+    """Return the threshold, its place, and what it is the best by; 0.5 and no place without a value.
+
+    A number of rows to decide for is one of all that judge, of which those here may be a part.
+    """
     searched = recipe.evaluation.searched
     assert searched is not None
     if searched.top_k is not None:
-        n_rows = len(trade_off.target)
-        # a share of rows that floats miss by their last bit is met
-        most = searched.top_k if searched.top_k >= 1 else int(searched.top_k * n_rows + 1e-9)
-        place = trade_off.within(int(most))
+        share = searched.top_k / n_judged if searched.top_k >= 1 else searched.top_k
+        # a number that floats miss by their last bit is met
+        place = trade_off.within(int(share * len(trade_off.target) + 1e-9))
         return float(trade_off.thresholds[place]), place, None
     (metric,) = requests([str(searched.optimise)], task=recipe.task_choice, classes=trade_off.target.classes)
     best = trade_off.best(metric)

@@ -226,7 +226,7 @@ def plan(
         search=alone.search if alone else None,
         members=() if alone else members,
         calibration=calibrate.in_words(what, parts),
-        threshold=decide.in_words(what, rows.target, parts),
+        threshold=decide.in_words(what, rows.target, parts, divisions),
         writes=_writes(what, where),
         findings=(
             *findings,

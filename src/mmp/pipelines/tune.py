@@ -273,13 +273,14 @@ def _score(
     wanted: Search,
     *,
     split: str = "validation",
+    n_judged: int | None = None,
 ) -> float:
     values = evaluate(
         target,
         output,
         task=recipe.task_choice,
         metrics=[wanted.metric],
-        threshold=thresholds(recipe, target, output),
+        threshold=thresholds(recipe, target, output, n_judged=n_judged),
         split=split,
         uncertainty=uncertainty(recipe),
     )
@@ -313,7 +314,8 @@ class _Objective:
             watch = self._watch(prepared, recipe, report)
         fitted = fit(prepared, recipe, self.row, threads=self._threads(prepared), on_iteration=watch)
         output = answer(fitted.model, prepared.matrices["validation"], where="validation split")
-        return _score(prepared.targets["validation"], output, recipe, self.search)
+        n_judged = sum(len(parts["validation"]) for parts in self.divisions)
+        return _score(prepared.targets["validation"], output, recipe, self.search, n_judged=n_judged)
 
     def _watch(
         self, prepared: Prepared, recipe: Recipe, report: Report
