@@ -487,6 +487,10 @@ def _metrics(recipe: Recipe) -> _Issues:
     tuned = recipe.model.hyperparameters.optimization_metric
     if tuned is not None:
         asked.append((("model", "hyperparameters", "optimization_metric"), tuned))
+    for number, member in enumerate(recipe.model.ensemble.members if recipe.model.ensemble else ()):
+        if (tuned := member.hyperparameters.optimization_metric) is not None:
+            place = ("model", "ensemble", "members", number, "hyperparameters", "optimization_metric")
+            asked.append((place, tuned))
     for key, name in asked:
         yield from _metric_issues(key, name, recipe)
 
