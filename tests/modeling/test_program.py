@@ -90,3 +90,18 @@ def test_a_text_that_an_encoder_refuses_is_refused_each_time(tmp_path):
     for _ in range(2):
         with pytest.raises(DataError, match="unheard of"):
             pipeline.matrix(table(pipeline, ["Köln", "unheard of"]))
+
+
+def test_long_texts_are_not_kept(fitted):
+    remembers = anew(fitted)
+    long = ["x" * 1_000, "Köln"]
+    columns = table(fitted, long)
+    np.testing.assert_array_equal(remembers.matrix(columns).values, anew(fitted).matrix(columns).values)
+    assert "x" * 1_000 not in _known(remembers)
+    remembers.matrix(table(fitted, ["Köln"]))
+    assert "Köln" in _known(remembers)
+
+
+def _known(pipeline):
+    """Return every text that a pipeline remembers."""
+    return {text for memory in pipeline._program.memories.values() for text in memory._known[0]}

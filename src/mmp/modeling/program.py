@@ -33,7 +33,8 @@ Dtype = Literal["float32", "float64"]
 
 _BLOCK_ROWS = 16_384
 _FEW_TEXTS = 1_000
-_MOST_TEXTS = 50_000
+_MOST_TEXTS = 10_000
+_LONGEST_TEXT = 100  # whoever sends texts decides on their length, and ten thousand are kept
 
 
 def _text_bases(ops: Sequence[Op], kinds: Kinds) -> dict[str, str]:
@@ -103,6 +104,11 @@ def assemble(ops: Sequence[Op], features: Sequence[str], columns: Columns, dtype
 
 def _kinds(columns: Columns) -> dict[str, Kind]:
     return {name: column.kind for name, column in columns.items()}
+
+
+def _are_few(texts: tuple[str, ...]) -> bool:
+    """Tell whether texts are worth remembering, and no burden."""
+    return len(texts) <= _FEW_TEXTS and max(map(len, texts), default=0) <= _LONGEST_TEXT
 
 
 class _Memory:
@@ -202,7 +208,7 @@ class Program:
         remembered = {
             base: columns[base]
             for span, base, _ in self.gathers
-            if span.start in self.memories and len(columns[base].vocabulary) <= _FEW_TEXTS
+            if span.start in self.memories and _are_few(columns[base].vocabulary)
         }
         texts = self.spread({name: columns[name] for name in columns if name not in remembered})
         tables = [
