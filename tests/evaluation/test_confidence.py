@@ -259,6 +259,44 @@ def test_a_metric_of_your_own_without_an_interval_says_why():
     assert f"{too_many:,} rows" in findings[1].message
 
 
+def grouped(n_groups, size, seed):
+    """Rows of a group have much of their error in common."""
+    rng = np.random.default_rng(seed)
+    groups = rng.permutation(np.repeat(np.arange(n_groups), size))
+    truth = 2 * rng.normal(size=n_groups)[groups] + rng.normal(size=n_groups * size)
+    return Target("regression", truth), np.zeros(n_groups * size), groups
+
+
+def test_groups_are_drawn_as_a_whole():
+    target, output, groups = grouped(60, 8, seed=1)
+    of_groups = Resampled.of(target, rows_of(target, output), seed=3, groups=groups)
+    members, rng = [np.flatnonzero(groups == group) for group in range(60)], np.random.default_rng(7)
+    values = []
+    for _ in range(1500):
+        rows = np.concatenate([members[group] for group in rng.integers(60, size=60)])
+        values.append(sk.mean_absolute_error(target.values[rows], output[rows]))
+    found = intervals(of_groups, ["mae", "median_ae"])
+    assert_same(found["mae"], np.percentile(values, [2.5, 97.5]), within=0.08)
+    assert "median_ae" not in found
+    own = np.array([target.values[of_groups.drawn_once(rng)].size for _ in range(20)])
+    assert (own == 480).all()
+    half = of_groups.take(np.flatnonzero(groups < 30))
+    assert half.draw.weights.shape[1] == 30
+
+
+def test_intervals_of_groups_hold_the_truth_as_often_as_they_promise():
+    true, names = 2 * math.sqrt(5 / (2 * math.pi)), ["mae"]  # the mean distance of a normal value
+    hits = {True: 0, False: 0}
+    for seed in range(200):
+        target, output, groups = grouped(80, 6, seed)
+        for together in hits:
+            drawn = Resampled.of(target, rows_of(target, output), seed=3, groups=groups if together else None)
+            low, high = intervals(drawn, names)["mae"]
+            hits[together] += low <= true <= high
+    assert hits[True] >= 180
+    assert hits[False] < 170  # what row by row promises and does not keep
+
+
 BESIDE = ("lower", "upper", "pred_p10", "pred_p90")
 
 

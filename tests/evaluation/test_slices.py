@@ -108,6 +108,42 @@ def test_luck_is_not_told(draw, n_rows):
     assert binom.sf(told - 1, 120, 0.05) > 1e-3
 
 
+def test_luck_of_groups_is_not_told():
+    """Rows of a group are alike, and in one slice: there are fewer of them than it seems."""
+    rng = np.random.default_rng(9)
+    told = {True: 0, False: 0}
+    for _ in range(60):
+        groups = rng.permutation(np.repeat(np.arange(100), 15))
+        losses = rng.exponential(size=100)[groups] + 0.1 * rng.exponential(size=1500)
+        columns = (rng.choice(["a", "b", "c", "d"], 100)[groups].tolist() for _ in range(6))
+        cuts = [cut(f"c{place}", column_of("text", column)) for place, column in enumerate(columns)]
+        for together in told:
+            told[together] += bool(search(cuts, losses, groups if together else None).worst)
+    assert told[True] <= 8
+    assert told[False] > 30
+
+
+def test_a_bad_slice_of_groups_is_found():
+    rng = np.random.default_rng(10)
+    groups = rng.permutation(np.repeat(np.arange(200), 10))
+    words = rng.choice(["a", "b", "c"], 200)[groups]
+    losses = rng.exponential(size=200)[groups] + 3.0 * (words == "b")
+    found = search([cut("word", column_of("text", words.tolist()))], losses, groups)
+    assert [one.name for one in found.worst] == ["word = b"]
+    (own,) = [
+        one
+        for one in each(cut("word", column_of("text", words.tolist())), losses, groups)
+        if one.name == "word = b"
+    ]
+    sums = np.array(
+        [
+            (losses - own.loss)[(groups == group) & (words == "b")].sum()
+            for group in np.unique(groups[words == "b"])
+        ]
+    )
+    assert own.high - own.loss >= 1.959 * math.sqrt((sums**2).sum()) / own.n_rows
+
+
 def test_a_bad_slice_is_found_and_how_bad_it_is():
     rng = np.random.default_rng(4)
     cuts = cuts_of(rng, 3000)

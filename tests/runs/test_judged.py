@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -247,3 +248,23 @@ def test_no_test_rows_nothing_to_judge(project):
     result = trained(lines=["  split: {train: 0.8, validation: 0.2, test: 0}"])
     assert (result.intervals, result.comparisons) == ({}, ())
     assert not [name for name in result.artifacts if name.startswith("evaluation/")]
+
+
+def test_rows_of_a_group_are_drawn_together(project):
+    rng = np.random.default_rng(0)
+    with (project / "table.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow([KEY, "customer", "x", "label"])
+        for key in range(2000):
+            customer = key // 20
+            writer.writerow(
+                [key, f"c{customer:03}", rng.normal(), "yes" if (customer * 7919) % 100 < 50 else "no"]
+            )
+    group = trained(
+        lines=["  split: {strategy: group, group_column: customer, train: 0.5, validation: 0, test: 0.5}"]
+    )
+    test = group.metrics["test"]["accuracy"]
+    low, high = group.intervals["accuracy"]
+    of_rows = 3.92 * math.sqrt(test * (1 - test) / 1000)
+    assert high - low > 2 * of_rows
+    assert content(project, group.run_id, "slices.json")["worst"] == []

@@ -11,6 +11,8 @@ a function of your own         percentiles of as many true resamples as `OWN_ROW
 max_error                      none: the largest error of other rows is not in these
 ============================== ===================================================================
 
+Where rows come in groups that the split keeps together, groups are drawn instead of rows.
+
 None stands where all resamples agree, such as a recall of 1: that says that there are too few rows to
 see an error, not that there is none.
 """
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from mmp.modeling.target import Target
 
     Floats = npt.NDArray[np.float64]
+    Groups = npt.NDArray[np.int64]
 
 LEVEL: Final = 0.95
 OWN_ROWS: Final = 2_000_000
@@ -72,18 +75,23 @@ class Resampled:
         How often each row is in each resample.
     seed : int
         What they are drawn with.
+    groups : ndarray of int64, shape (n_rows,), or None
+        The group of each row, where groups are drawn as a whole.
     """
 
     target: Target
     rows: Decisions | Errors
     draw: Resamples
     seed: int
+    groups: Groups | None = None
     _values: dict[str, Floats] = field(default_factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, target: Target, rows: Decisions | Errors, *, seed: int) -> Resampled:
+    def of(
+        cls, target: Target, rows: Decisions | Errors, *, seed: int, groups: Groups | None = None
+    ) -> Resampled:
         """Draw resamples of rows, which `mmp.evaluation.evaluate.rows_of` gives."""
-        return cls(target, rows, Resamples.draw(len(target), seed=seed), seed)
+        return cls(target, rows, Resamples.draw(len(target), seed=seed, groups=groups), seed, groups)
 
     def of_another(self, rows: Decisions | Errors) -> Resampled:
         """Return what another model says of the same rows, and of the same resamples of them."""
@@ -91,7 +99,17 @@ class Resampled:
 
     def take(self, positions: npt.NDArray[np.int64]) -> Resampled:
         """Return some of the rows, and resamples of these."""
-        return self.of(self.target.take(positions), self.rows.take(positions), seed=self.seed)
+        groups = None if self.groups is None else np.unique(self.groups[positions], return_inverse=True)[1]
+        return self.of(self.target.take(positions), self.rows.take(positions), seed=self.seed, groups=groups)
+
+    def drawn_once(self, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+        """Return the positions of one more resample, row by row."""
+        n_rows = len(self.target)
+        if self.groups is None:
+            return rng.integers(n_rows, size=n_rows)
+        n_groups = int(self.groups.max()) + 1
+        times = np.bincount(rng.integers(n_groups, size=n_groups), minlength=n_groups)
+        return np.repeat(np.arange(n_rows), times[self.groups])
 
     def value(self, metric: Metric) -> float:
         """Return the value of a metric.
@@ -204,7 +222,8 @@ def by_name(found: Mapping[str, Interval]) -> dict[str, float]:
 
 def _of_formula(metric: Metric, resampled: Resampled) -> Interval | None:
     if metric.name == "median_ae" and isinstance(resampled.rows, Errors):
-        return _of_median(resampled.rows.absolute)
+        # groups are no independent values
+        return _of_median(resampled.rows.absolute) if resampled.groups is None else None
     values = resampled.values(metric)
     return None if values is None else percentiles(values)
 
@@ -235,7 +254,7 @@ def _of_own(metric: Metric, resampled: Resampled) -> Interval | None:
         raise UndefinedMetricError(f"it would have to be called with {n_rows:,} rows {_FEWEST_OWN} times")
     rng, values = np.random.default_rng(resampled.seed), np.empty(times)
     for time in range(times):
-        drawn = resampled.rows.take(rng.integers(n_rows, size=n_rows))
+        drawn = resampled.rows.take(resampled.drawn_once(rng))
         try:
             values[time] = own.value(metric.formula, drawn, resampled.target)
         except (TrainingError, UndefinedMetricError) as error:

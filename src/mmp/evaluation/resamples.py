@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from mmp.evaluation.ranked import Ranked
 
     Floats = npt.NDArray[np.float64]
+    Groups = npt.NDArray[np.int64]
 
 N_RESAMPLES: Final = 1000
 N_BLOCKS: Final = 1000
@@ -68,7 +69,7 @@ ONCE: Final = Once()
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """Rows drawn again and again, with replacement; of many rows whole blocks of them.
+    """Rows, or groups of them, drawn again and again, with replacement; of many of them whole blocks.
 
     Blocks are random, so the variance of a mean is that of single rows; how well it is known depends on
     the number of blocks: with a thousand, to 2 %.
@@ -85,8 +86,17 @@ class Resamples:
     weights: Floats
 
     @classmethod
-    def draw(cls, n_rows: int, *, seed: int, n_resamples: int = N_RESAMPLES) -> Resamples:
+    def draw(cls, n_rows: int, *, seed: int, groups: Groups | None = None) -> Resamples:
         """Draw.
+
+        Parameters
+        ----------
+        n_rows : int
+            How many rows there are.
+        seed : int
+            What they are drawn with.
+        groups : ndarray of int64, shape (n_rows,), optional
+            The group of each row, from 0 and without a gap: groups are drawn instead of rows.
 
         Examples
         --------
@@ -95,15 +105,16 @@ class Resamples:
         ((1000, 3), {3.0})
         """
         rng = np.random.default_rng(seed)
-        n_blocks = min(n_rows, N_BLOCKS)
-        blocks = np.arange(n_rows) if n_rows == n_blocks else rng.permutation(n_rows) % n_blocks
-        weights = np.empty((n_resamples, n_blocks))
+        n_drawn = n_rows if groups is None else int(groups.max()) + 1
+        n_blocks = min(n_drawn, N_BLOCKS)
+        blocks = np.arange(n_drawn) if n_drawn == n_blocks else rng.permutation(n_drawn) % n_blocks
+        weights = np.empty((N_RESAMPLES, n_blocks))
         places = (np.arange(_AT_ONCE) * n_blocks)[:, np.newaxis]
-        for begin in range(0, n_resamples, _AT_ONCE):
+        for begin in range(0, N_RESAMPLES, _AT_ONCE):
             part = weights[begin : begin + _AT_ONCE]
             drawn = rng.integers(n_blocks, size=part.shape, dtype=np.uint16) + places[: len(part)]
             part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
-        return cls(blocks, weights)
+        return cls(blocks if groups is None else blocks[groups], weights)
 
     def mean(self, values: npt.NDArray[Any]) -> Floats:
         """Return the mean in each resample."""

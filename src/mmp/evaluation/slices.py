@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from mmp.modeling.columns import Column
 
     Floats = npt.NDArray[np.float64]
+    Groups = npt.NDArray[np.int64]
 
 MISSING: Final = "(missing)"
 MOST_VALUES: Final = 20
@@ -40,6 +41,7 @@ FEWEST_ROWS: Final = 50
 _SMALLEST_SHARE = 0.01
 _WITHIN: Final = 6  # integers that lie as close together are slices, others are divided at the quartiles
 _QUARTILES: Final = (0.25, 0.5, 0.75)
+_FEWEST_GROUPS: Final = 10
 _PAIRED: Final = 5  # columns whose values are looked at two at a time: those that say most by themselves
 _MOST_TOLD: Final = 3
 _CHANCE: Final = 0.05
@@ -142,7 +144,7 @@ def cut(name: str, column: Column) -> Cut:
     return _with_missing(name, _ranges(edges, column.kind), codes, missing)
 
 
-def search(cuts: Sequence[Cut], losses: Floats) -> Search:
+def search(cuts: Sequence[Cut], losses: Floats, groups: Groups | None = None) -> Search:
     """Look for slices on which the loss is higher than on all rows.
 
     Parameters
@@ -151,6 +153,8 @@ def search(cuts: Sequence[Cut], losses: Floats) -> Search:
         The columns to look at.
     losses : ndarray of shape (n_rows,)
         Each row's loss; less is better.
+    groups : ndarray of int64, shape (n_rows,), optional
+        The group of each row, where those of a group are alike.
 
     Examples
     --------
@@ -167,7 +171,8 @@ def search(cuts: Sequence[Cut], losses: Floats) -> Search:
         return Search(overall, n_rows, n_slices, ())
     reach = _reach(_CHANCE / n_slices)
     fewest = max(FEWEST_ROWS, _SMALLEST_SHARE * n_rows)
-    measured = [_Measured.of(one.codes, len(one.labels), losses, fewest) for one in cuts]
+    rows = _Rows(losses, groups, fewest)
+    measured = [rows.measured(one.codes, len(one.labels)) for one in cuts]
     found = [
         _slice(((one.column, one.labels[place]),), those, place, reach)
         for one, those in zip(cuts, measured, strict=True)
@@ -176,12 +181,12 @@ def search(cuts: Sequence[Cut], losses: Floats) -> Search:
     order = np.argsort([-those.excess(overall).max(initial=-np.inf) for those in measured], kind="stable")
     strongest = sorted(order[:_PAIRED].tolist())
     for one, other in combinations(strongest, 2):
-        found += _pairs((cuts[one], cuts[other]), (measured[one], measured[other]), losses, fewest, reach)
+        found += _pairs((cuts[one], cuts[other]), (measured[one], measured[other]), rows, reach)
     worst = sorted((slice_ for slice_ in found if slice_.low > overall), key=lambda slice_: -slice_.low)
     return Search(overall, n_rows, n_slices, tuple(worst[:_MOST_TOLD]))
 
 
-def each(one: Cut, losses: Floats) -> tuple[Slice, ...]:
+def each(one: Cut, losses: Floats, groups: Groups | None = None) -> tuple[Slice, ...]:
     """Return every slice of a cut that has rows, however few, with its own 95 % interval.
 
     Examples
@@ -190,7 +195,7 @@ def each(one: Cut, losses: Floats) -> tuple[Slice, ...]:
     >>> [(one.name, one.n_rows) for one in each(Cut("a", ("x", "y"), codes), np.arange(4.0))]
     [('a = x', 3), ('a = y', 1)]
     """
-    those = _Measured.of(one.codes, len(one.labels), losses, fewest=1)
+    those = _Rows(losses, groups, fewest=1).measured(one.codes, len(one.labels))
     there = np.flatnonzero(those.n_rows).tolist()
     return tuple(_slice(((one.column, one.labels[place]),), those, place, _Z) for place in there)
 
@@ -206,17 +211,6 @@ class _Measured:
     loss: Floats
     error: Floats
 
-    @classmethod
-    def of(cls, codes: npt.NDArray[Any], n_slices: int, losses: Floats, fewest: float) -> _Measured:
-        middle = losses.mean()
-        apart = losses - middle
-        counts = np.bincount(codes, minlength=n_slices)[:n_slices]
-        sums = np.bincount(codes, apart, minlength=n_slices)[:n_slices]
-        squares = np.bincount(codes, apart * apart, minlength=n_slices)[:n_slices]
-        size = np.where(counts >= fewest, counts, np.nan)
-        variance = np.maximum((squares - sums * sums / size) / np.maximum(size - 1, 1), apart.var())
-        return cls(counts, middle + sums / size, np.sqrt(variance / size))
-
     def excess(self, overall: float) -> Floats:
         """Return by how many standard errors each slice is worse; below all where nothing can be said."""
         known = self.error > 0
@@ -224,18 +218,51 @@ class _Measured:
         return np.asarray(np.divide(self.loss - overall, self.error, out=apart, where=known))
 
 
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """The losses of all rows, the groups they come in, and how few rows are too few."""
+
+    losses: Floats
+    groups: Groups | None
+    fewest: float
+
+    def measured(self, codes: npt.NDArray[Any], n_slices: int) -> _Measured:
+        """Measure slices; rows of a code behind them are of none."""
+        middle = self.losses.mean()
+        apart = self.losses - middle
+        counts = np.bincount(codes, minlength=n_slices)[:n_slices]
+        size = np.where(counts >= self.fewest, counts, np.nan)
+        means = np.bincount(codes, apart, minlength=n_slices)[:n_slices] / size
+        if self.groups is None:
+            squares = np.bincount(codes, apart * apart, minlength=n_slices)[:n_slices]
+            variance = np.maximum(squares - size * means * means, 0) / np.maximum(size - 1, 1)
+            return _Measured(counts, middle + means, np.sqrt(np.maximum(variance, apart.var()) / size))
+        variance = self._of_groups(codes, apart, means, n_slices) / size
+        least = np.square(np.bincount(self.groups, apart)).sum() / len(apart)
+        return _Measured(counts, middle + means, np.sqrt(np.maximum(variance, least) / size))
+
+    def _of_groups(self, codes: npt.NDArray[Any], apart: Floats, means: Floats, n_slices: int) -> Floats:
+        """Return the sum of squares of what each group is apart from its slice; NaN where there are few."""
+        assert self.groups is not None
+        n_groups = int(self.groups.max()) + 1
+        cells, place = np.unique(codes.astype(np.int64) * n_groups + self.groups, return_inverse=True)
+        of_cells, n_rows = np.bincount(place, apart), np.bincount(place)
+        slice_of = cells // n_groups
+        known = slice_of < n_slices
+        of_cells, n_rows, slice_of = of_cells[known], n_rows[known], slice_of[known]
+        squares = np.bincount(slice_of, np.square(of_cells - means[slice_of] * n_rows), minlength=n_slices)
+        enough = np.bincount(slice_of, minlength=n_slices) >= min(self.fewest, _FEWEST_GROUPS)
+        return np.where(enough, squares, np.nan)
+
+
 def _pairs(
-    cuts: tuple[Cut, Cut],
-    alone: tuple[_Measured, _Measured],
-    losses: Floats,
-    fewest: float,
-    reach: float,
+    cuts: tuple[Cut, Cut], alone: tuple[_Measured, _Measured], rows: _Rows, reach: float
 ) -> Iterator[Slice]:
     """Yield slices of two columns that are worse than each of the two by itself."""
     one, other = cuts
     width = len(other.labels) + 1
     both = one.codes * np.int32(width) + other.codes
-    those = _Measured.of(both, len(one.labels) * width, losses, fewest)
+    those = rows.measured(both, len(one.labels) * width)
     for place in np.flatnonzero(those.error > 0).tolist():
         left, right = divmod(place, width)
         if right < len(other.labels):

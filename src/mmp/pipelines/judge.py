@@ -132,7 +132,7 @@ def judge(
     findings = questions.findings
     target, output = targets[PART], outputs[PART]
     rows = rows_of(target, output, threshold=bundle.threshold, uncertainty=bundle.uncertainty)
-    ours = Resampled.of(target, rows, seed=recipe.evaluation.random_state)
+    ours = Resampled.of(target, rows, seed=recipe.evaluation.random_state, groups=questions.cuts.groups)
     found = intervals(ours, bundle.metrics[PART], findings=findings)
     names = main_metrics(bundle.metrics[PART], bundle.task)
     nothing_learned = rows_of(target, trivial(targets["train"], len(target)), threshold=bundle.threshold)

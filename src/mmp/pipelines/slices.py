@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mmp.data.classes import classes
 from mmp.data.table import select, take
 from mmp.errors import Finding, TrainingError
 from mmp.evaluation.confidence import intervals
@@ -42,10 +43,13 @@ class Cuts:
         By the columns that ``evaluation.slices`` names.
     looked_at : tuple of Cut
         By these and all inputs of the model.
+    groups : ndarray of int64, shape (n_rows,), or None
+        The group of each row, where the split keeps groups together.
     """
 
     asked: tuple[Cut, ...] = ()
     looked_at: tuple[Cut, ...] = ()
+    groups: npt.NDArray[np.int64] | None = None
 
     @classmethod
     def of(cls, rows: Rows, test: npt.NDArray[np.int64] | None, recipe: Recipe) -> Cuts:
@@ -56,7 +60,8 @@ class Cuts:
         names = tuple(dict.fromkeys((*asked, *(spec.name for spec in rows.features))))
         part = take(select(rows.table, names), test)
         cuts = {name: cut(name, column) for name, column in from_table(part, part.specs).items()}
-        return cls(tuple(cuts[name] for name in asked), tuple(cuts.values()))
+        groups = _groups(rows, test, recipe)
+        return cls(tuple(cuts[name] for name in asked), tuple(cuts.values()), groups)
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +103,10 @@ class BySlice:
         """
         rows = resampled.rows
         losses = rows.absolute if isinstance(rows, Errors) else rows.surprises
-        asked = tuple(each(one, losses) for one in cuts.asked)
+        asked = tuple(each(one, losses, cuts.groups) for one in cuts.asked)
         return cls(
             _LOSSES[resampled.target.kind],
-            search(cuts.looked_at, losses),
+            search(cuts.looked_at, losses, cuts.groups),
             asked,
             {
                 found.name: _metrics(resampled.take(_rows_of(one, found)), names)
@@ -187,6 +192,15 @@ def with_ends(
 def write_json(path: Path, content: object) -> None:
     """Write a file that people may look at."""
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _groups(rows: Rows, test: npt.NDArray[np.int64], recipe: Recipe) -> npt.NDArray[np.int64] | None:
+    """Return the groups of rows that the split keeps together, None where it divides row by row."""
+    split = recipe.data.split
+    if split.group_column is None or split.strategy not in {"group", "cross_validation"}:
+        return None
+    found = classes(take(select(rows.table, [split.group_column]), test).arrow.column(split.group_column))
+    return found.codes.astype(np.int64)
 
 
 def _rows_of(one: Cut, found: Slice) -> npt.NDArray[np.int64]:
