@@ -171,8 +171,16 @@ def test_many_classes_that_are_numbers():
     assert [finding.check for finding in findings] == ["many_classes"]
 
 
+@pytest.mark.parametrize(("n_rare", "found"), [(19, ["rare_class"]), (20, []), (21, [])])
+def test_a_rare_class_is_told_and_not_weighed_unasked(n_rare, found):
+    labels = np.array(["no"] * 400 + ["<=yes"] * n_rare)
+    findings, _ = run(table(y=labels, x=np.random.default_rng(0).normal(size=len(labels))))
+    assert [finding.check for finding in findings] == found
+    assert all("'<=yes' in 4.5% of the rows" in finding.message for finding in findings)
+
+
 def test_every_check_is_used():
-    tested = {*FOUND, "target_copy", "duplicate_rows", "null_target", "many_classes"}
+    tested = {*FOUND, "target_copy", "duplicate_rows", "null_target", "many_classes", "rare_class"}
     read = {"blank_text", "mixed_column", "decimal_comma", "ambiguous_dates", "leading_zeros", "big_integers",
             "time_format", "time_precision", "decimal"}  # fmt: skip
     assert set(CHECKS) == tested | read

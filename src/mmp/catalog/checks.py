@@ -40,6 +40,7 @@ _ROWS = (
     Check("duplicate_rows", "warn", "rows that equal an earlier row in every column"),
     Check("null_target", "warn", "rows without a target; they are left out"),
     Check("many_classes", "warn", "a target of numbers with very many classes"),
+    Check("rare_class", "info", "a class twenty times as rare as the most frequent one"),
     # what reading the source brought to light
     Check("blank_text", "warn", "blank texts among other values, read as missing"),
     Check("mixed_column", "warn", "a column of numbers that a few words make text"),

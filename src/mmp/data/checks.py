@@ -29,6 +29,7 @@ _LEAKAGE = ("target_copy", "target_recoded", "target_predictor")
 _LEFT_OUT = ("all_null", "constant", "unique_text")
 _FEWEST_IDS = 20
 _MANY_CLASSES = 20
+_RARE = 0.05
 _NULL_BITS = np.uint64(0x9E3779B97F4A7C15)
 _ODD = np.uint64(0xBF58476D1CE4E5B9)
 
@@ -297,6 +298,8 @@ def _findings(table: Table, roles: Roles, task: str, levels: Mapping[str, str]) 
                     break
     if "many_classes" in on and target is not None:
         yield from _many_classes(target)
+    if "rare_class" in on and target is not None:
+        yield from _rare_class(target)
     if "duplicate_rows" in on:
         yield from _duplicate_rows(table)
 
@@ -376,6 +379,21 @@ def _many_classes(target: Sampled) -> Iterator[Finding]:
     if n_classes > 5 * _MANY_CLASSES:
         message = f"The target {target.name!r} has {n_classes} classes that are numbers; is it a quantity?"
         yield Finding("many_classes", "warn", message, target.name)
+
+
+def _rare_class(target: Sampled) -> Iterator[Finding]:
+    """Say what classes are not weighed for by default: it makes probabilities wrong that are right."""
+    if not target.is_class:
+        return
+    _, first, counts = np.unique(target.values, return_index=True, return_counts=True)
+    if counts.min() < _RARE * counts.max():
+        share = counts.min() / counts.sum()
+        label = target.column.take(target.rows)[int(first[counts.argmin()])].as_py()
+        message = (
+            f"The target {target.name!r} is {label!r} in {share:.1%} of the rows: it is rarely the likeliest "
+            "class. Decide by evaluation.threshold, or weigh it by model.class_weight: balanced."
+        )
+        yield Finding("rare_class", "info", message, target.name)
 
 
 def _duplicate_rows(table: Table) -> Iterator[Finding]:
