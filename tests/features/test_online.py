@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import signal
@@ -167,6 +168,21 @@ def test_a_row_has_what_was_written_for_its_entity(reader):
     assert found.found["by_user"] == [True, True, False, False, True, False, False]
     assert found.found["by_pair"] == [True, True, False, True, True, False, False]
     assert found.values["pair_whole"] == [2**53 + 1, -5, None, 2**53 + 1, 2**53 + 1, None, None]
+
+
+def test_an_event_loop_reads_what_a_thread_reads(reader):
+    """Down one connection, many at once: everybody gets the answer to the own question."""
+    rows = list(zip(*KEYS.values(), strict=True)) * 20
+    questions = [{name: [cell] for name, cell in zip(KEYS, row, strict=True)} for row in rows] + [KEYS]
+    expected = [reader.read(keys, now=NOW.timestamp()) for keys in questions]
+
+    async def ask():
+        found = await asyncio.gather(*(reader.read_soon(keys, now=NOW.timestamp()) for keys in questions))
+        reader.close()
+        return found
+
+    for _ in range(2):  # an event loop does not take over the connection of another
+        assert asyncio.run(ask()) == expected
 
 
 def test_what_outlived_its_time_is_not_found_but_dated(reader):
@@ -358,6 +374,36 @@ def test_a_restart_is_no_error(server):
 
 
 @pytest.mark.infra
+def test_an_event_loop_gets_over_what_a_store_goes_through(server):
+    """A restart while nobody asks, one in the middle of a question, and a while of silence."""
+
+    async def ask(reader, times=1):
+        return await asyncio.gather(*(reader.read_soon(ROW) for _ in range(times)), return_exceptions=True)
+
+    async def go_through(reader):
+        assert (await ask(reader))[0].found["by_user"] == [False]
+        server.kill()
+        server.start()
+        assert (await ask(reader))[0].found["by_user"] == [False]
+        server.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        failed = await ask(reader, 20)
+        assert time.monotonic() - began < 2
+        assert {type(each) for each in failed} == {FeatureStoreError}
+        server.process.send_signal(signal.SIGCONT)
+        for _ in range(100):
+            answers = await ask(reader)
+            if not isinstance(answers[0], FeatureStoreError):
+                break
+            await asyncio.sleep(0.05)  # the breaker lets nobody through for a moment
+        assert answers[0].found["by_user"] == [False]
+        reader.close()
+
+    with _open(server) as reader:
+        asyncio.run(go_through(reader))
+
+
+@pytest.mark.infra
 def test_a_frozen_store_costs_its_budget_and_then_nothing(server):
     with _open(server) as reader:
         reader.read(ROW)
@@ -396,7 +442,8 @@ def test_a_wrong_password_is_said_without_it(redis):
     assert "canary" not in str(raised.value) + raised.value.hint
 
 
-def test_a_store_that_trickles_is_cut_off():
+@pytest.mark.parametrize("is_loop", [False, True])
+def test_a_store_that_trickles_is_cut_off(is_loop):
     """Every reply comes in time, all of them do not."""
     listener = socket.create_server(("127.0.0.1", 0))
     stop = threading.Event()
@@ -417,7 +464,7 @@ def test_a_store_that_trickles_is_cut_off():
     began = time.monotonic()
     try:
         with pytest.raises(FeatureStoreError), OnlineReader.open(FEATURES, store, timeout_s=0.2) as reader:
-            reader.read(ROW)
+            asyncio.run(reader.read_soon(ROW)) if is_loop else reader.read(ROW)
     finally:
         stop.set()
         thread.join()

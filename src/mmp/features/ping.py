@@ -100,6 +100,7 @@ def _unquoted(value: str) -> str:
 def refusal(error: Exception, where: str) -> FeatureStoreError:
     """Return what an error means in a sentence, without a password."""
     text = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    text = text or "the time is over"  # an event loop does not say so
     if _NO_PASSWORD_SET in text:
         return FeatureStoreError(
             f"Redis at {where} has no password, and the config gives one.",

@@ -53,6 +53,11 @@ class Breaker:
         self._next_pause_s = pause_s
         self._opens_at: float | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody is to ask, but for one in a pause."""
+        return self._opens_at is not None
+
     def allows(self) -> bool:
         """Return whether to ask now; while it is open, one caller in a pause is told so."""
         with self._lock:

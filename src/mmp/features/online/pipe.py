@@ -23,6 +23,7 @@ class Pipe(asyncio.Protocol):
     """What the event loop has of a connection; see `opened`."""
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._parser = hiredis.Reader()
         self._waiting: deque[_Question] = deque()
         self._transport: asyncio.WriteTransport | None = None
@@ -54,19 +55,18 @@ class Pipe(asyncio.Protocol):
         hiredis.HiredisError
             From the future: the server refuses, or is no Redis.
         """
-        loop = asyncio.get_running_loop()
-        answered: asyncio.Future[list[Any]] = loop.create_future()
+        answered: asyncio.Future[list[Any]] = self._loop.create_future()
         if self._transport is None or self._transport.is_closing():
             answered.set_exception(ConnectionResetError("the connection is closed"))
         else:
-            timer = loop.call_later(timeout_s, self._fail, TimeoutError("the time is over"))
+            timer = self._loop.call_later(timeout_s, self._fail, TimeoutError("the time is over"))
             self._waiting.append(_Question(n_replies, [], answered, timer))
             self._transport.write(written)
         return answered
 
     def close(self) -> None:
         """Close it: what is still under way is not answered."""
-        if self._transport is not None:
+        if self._transport is not None and not self._loop.is_closed():
             self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -67,6 +67,7 @@ class RedisReader:
             )
         self._connection_of, self._command = connection.Connection, connection.command
         self._pipe_of, self._opening = pipe.opened, asyncio.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None  # whose the pipe is
         self._pipe: Pipe | None = None
         self._failures = (OSError, hiredis.HiredisError)
         self._host, self._port, self._options = address(store)
@@ -125,6 +126,8 @@ class RedisReader:
     async def _ask_soon(self, written: bytes, n_replies: int) -> list[Any]:
         with self._watched():
             deadline = time.monotonic() + self._timeout_s
+            if self._loop is not asyncio.get_running_loop():
+                self._loop, self._opening, self._pipe = asyncio.get_running_loop(), asyncio.Lock(), None
             if self._pipe is not None and self._pipe.is_open:
                 with suppress(ConnectionError):  # it was closed while it was idle
                     return await self._pipe.ask(written, n_replies, self._timeout_s)
@@ -135,7 +138,7 @@ class RedisReader:
     @contextmanager
     def _watched(self) -> Iterator[None]:
         """Ask only while the server answers, and say what it is when it does not."""
-        where = f"{self._host}:{self._port}"
+        where, was_open = f"{self._host}:{self._port}", self._breaker.is_open
         if not self._breaker.allows():
             raise FeatureStoreError(
                 f"Redis at {where} did not answer several times in a row.",
@@ -144,7 +147,8 @@ class RedisReader:
         try:
             yield
         except self._failures as error:
-            self._breaker.failed()
+            if was_open or not self._breaker.is_open:  # else others that asked beside this one have opened it
+                self._breaker.failed()
             raise refusal(error, where) from error
         self._breaker.succeeded()
 
