@@ -122,7 +122,7 @@ class Gate:
 
     def take(self, exchange: Exchange) -> None:
         """Answer a request to a hot route that came whole; the answer may follow later."""
-        headers = dict(exchange.headers)
+        headers = exchange.headers
         request_id = self._begin(headers)
         reply = partial(self._reply, exchange, request_id, time.perf_counter())
         try:

@@ -374,19 +374,16 @@ def _samples(value: Any) -> list[Any]:
 
 def _outputs(served: Served, rows: Sequence[Cells | Refusal]) -> list[Output | Refusal]:
     """Predict rows together; a row that cannot be answered is refused by itself."""
-    features: dict[int, Any] = {}
-    outputs: list[Output | Refusal] = [Refusal.busy("")] * len(rows)
-    for place, row in enumerate(rows):
-        if isinstance(row, Refusal):
-            outputs[place] = row
-            continue
-        try:
-            features[place] = served.single.features(row)
-        except MmpError as error:
-            outputs[place] = Refusal.of(error)
-    for place, output in zip(features, _stacked(served, list(features.values())), strict=True):
-        outputs[place] = output
-    return outputs
+    features = [row if isinstance(row, Refusal) else _features(served, row) for row in rows]
+    predicted = iter(_stacked(served, [each for each in features if not isinstance(each, Refusal)]))
+    return [each if isinstance(each, Refusal) else next(predicted) for each in features]
+
+
+def _features(served: Served, row: Cells) -> tuple[Any, ...] | Refusal:
+    try:
+        return served.single.features(row)
+    except MmpError as error:
+        return Refusal.of(error)
 
 
 def _stacked(served: Served, features: list[Any]) -> list[Output | Refusal]:

@@ -60,6 +60,8 @@ class Exchange:
         Where it came from.
     path : str
         The hot route.
+    headers : mapping of bytes to bytes
+        Of the request, lower case.
     keep_alive : bool
         Whether the connection stays open behind the answer.
     """
@@ -69,9 +71,11 @@ class Exchange:
     message_event: ClassVar = asyncio.Event()  # which nobody waits for
     response_started: ClassVar = False
 
-    def __init__(self, connection: Connection, path: str, *, keep_alive: bool) -> None:
+    def __init__(
+        self, connection: Connection, path: str, headers: Mapping[bytes, bytes], *, keep_alive: bool
+    ) -> None:
         self._connection, self.path, self.keep_alive = connection, path, keep_alive
-        self.headers, self.body = connection.headers, b""
+        self.headers, self.body = headers, b""
         self.disconnected = self.response_complete = False
 
     @property
@@ -127,7 +131,8 @@ class Connection(HttpToolsProtocol):
         """Refuse a body that says that it is too long, or start the application."""
         self._enter(BODY)
         self.body_bytes = 0
-        declared = dict(self.headers).get(b"content-length", b"0")
+        headers = dict(self.headers)
+        declared = headers.get(b"content-length", b"0")
         if declared.isdigit() and int(declared[:20]) > self.limits.body_bytes:
             self.refuse(self._too_large())
             return
@@ -136,7 +141,8 @@ class Connection(HttpToolsProtocol):
             super().on_headers_complete()
             return
         keep_alive = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
-        self.cycle = self.exchange = Exchange(self, path, keep_alive=keep_alive)  # type: ignore[assignment]
+        self.exchange = Exchange(self, path, headers, keep_alive=keep_alive)
+        self.cycle = self.exchange  # type: ignore[assignment]
 
     def _is_next(self) -> bool:
         """Tell whether nothing stands between a request and its answer."""
