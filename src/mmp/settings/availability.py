@@ -47,7 +47,6 @@ OLD_MODELS = ("mmp.models.", "src.models.", "causalml.", "rtdl_revisiting_models
 """Where modern-ml-pipeline 1.x had models that are no estimators of scikit-learn's kind."""
 
 
-
 def is_old_model(class_path: str | None) -> bool:
     """Tell whether a class path is of modern-ml-pipeline 1.x and has no successor here."""
     return class_path is not None and class_path.startswith(OLD_MODELS) and find(class_path) is None
