@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from tests.tables import KEY, NO_PICTURES, write_mixed
 
+from mmp.pipelines import ensemble
 from mmp.settings.load import load_config
 from mmp.tracking.run import PARENT
 from mmp.tracking.stores import connect
@@ -219,6 +220,19 @@ def test_a_step_that_leaves_out_rows_leaves_them_out_of_every_member(project, mm
     outcome = mmp(*project(("xgboost", "forest"), "greedy", preprocessor={"steps": steps}))
     assert outcome.code == 0, outcome.err
     assert mmp("evaluate", "--run-id", "latest", "-d", "table.csv", "--json").code == 0
+
+
+def test_members_that_there_is_no_time_left_for_are_left_out(project, artifact, monkeypatch, mmp):
+    monkeypatch.setitem(ensemble.finish.__kwdefaults__, "ends_at", 0.0)  # long ago
+    result = mmp(*project(("linear", "xgboost", "forest"), "greedy")).json
+    members = json.loads(artifact(result["run_id"], "ensemble/members.json"))
+    weights = [one["weight"] for one in members]
+    assert sorted(weights) == [0, 0, 1]
+    (kept,) = [one for one in members if one["weight"] == 1]
+    assert kept["test"]["log_loss"] == result["metrics"]["test"]["log_loss"]
+    told = [one["message"] for one in result["warnings"] if "on all rows: it is left out" in one["message"]]
+    assert told
+    assert mmp("predict", "--run-id", "latest", "-i", "table.csv", "--json").code == 0
 
 
 def test_class_weights_reach_members_and_weights(project, mmp):

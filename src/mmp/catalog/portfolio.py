@@ -68,7 +68,7 @@ _KERNEL = ("sklearn.svm.SVC", "sklearn.svm.SVR")
 PORTFOLIO = (
     Candidate(*_LIGHTGBM),
     Candidate(*_XGBOOST),
-    Candidate(*_LINEAR),
+    Candidate(*_LINEAR, {"max_iter": 300}),
     Candidate(*_CATBOOST, {"learning_rate": 0.08}),
     Candidate(*_KERNEL, most_rows=3_000),
     Candidate(*_XGBOOST, {"max_depth": 2, "learning_rate": 0.1}),

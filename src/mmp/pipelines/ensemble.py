@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mmp.catalog.tasks import TASKS
+from mmp.errors import Finding
 from mmp.evaluation.evaluate import evaluate
 from mmp.modeling.answer import answer
 from mmp.modeling.blending import blend
@@ -51,7 +52,7 @@ OUT_OF_FOLD = "out_of_fold"
 FILE = "ensemble/members.json"
 """Where the run keeps what each member brings."""
 
-_PATIENCE = 2.0  # times what a fit took on a fold, before it is ended for want of time
+_MARGIN, _PATIENCE = 1.3, 4.0  # times what a fit took on a fold: to be begun, and before it is ended
 
 
 def join(
@@ -257,7 +258,9 @@ class Joined:
         counting = [self.said[place] for place in self.blend.counting]
         made = [prepare(self.folds.rows, parts, one.recipe, one.row) for one in counting]
         whole, union = united(made)
-        final = _Final(active, self.recipe, self.blend, self.shown(), counting, made, union, ends_at)
+        final = _Final(
+            active, self.recipe, self.blend, self.shown(), counting, made, union, self.folds.target, ends_at
+        )
         strongest = self.said[int(np.argmax(self.blend.weights))]
         return Ready(self.recipe, strongest.row, whole, metrics, final.fit)
 
@@ -287,46 +290,67 @@ class _Final:
     members: Sequence[Said]
     prepared: Sequence[Prepared]
     union: Union
+    target: Target
     ends_at: float
 
     def fit(self) -> Fitted:
-        """Fit them, and log what each brings."""
-        fitted = [self._fit(number) for number in range(len(self.members))]
-        blended = self.blend.of_counting()
+        """Fit them, those that count most first, as far as there is time, and log what each brings."""
+        weights = self.blend.of_counting().weights
+        fitted: dict[int, Fitted] = {}
+        for number in sorted(range(len(weights)), key=lambda number: -weights[number]):
+            if not fitted or time.perf_counter() + _MARGIN * self.members[number].once_s < self.ends_at:
+                fitted[number] = self._fit(number)
+        fitted = dict(sorted(fitted.items()))
+        blended = self._blend_of(list(fitted))
         model = ensemble.of(
-            [ensemble.Member(one.model, taken) for one, taken in zip(fitted, self.union.taken, strict=True)],
+            [ensemble.Member(one.model, self.union.taken[number]) for number, one in fitted.items()],
             blended,
             len(self.union.pipeline.features),
             blended(list(self._outputs(fitted, "train"))),
         )
-        self._log(fitted)
+        self._log(fitted, blended)
         params = {
-            f"member_{place}.{name}": value
-            for place, one in zip(self.blend.counting, fitted, strict=True)
+            f"member_{self.blend.counting[number]}.{name}": value
+            for number, one in fitted.items()
             for name, value in one.params.items()
         }
-        findings = tuple(dict.fromkeys(found for one in fitted for found in one.findings))
-        return Fitted(model, params, findings)
+        findings = dict.fromkeys(found for one in fitted.values() for found in one.findings)
+        return Fitted(model, params, (*findings, *self._left_out(fitted)))
 
     def _fit(self, number: int) -> Fitted:
-        """Fit one of them in its share of the time that is left, but in what it is known to take at least."""
-        member, now = self.members[number], time.perf_counter()
-        share = member.once_s / sum(each.once_s for each in self.members[number:])
-        seconds = max((self.ends_at - now) * share, _PATIENCE * member.once_s)
-        watch = until(now + seconds, time.perf_counter)
+        """Fit one of them; it is ended where it takes much longer than it is known to, and time is up."""
+        member = self.members[number]
+        end = max(self.ends_at, time.perf_counter() + _PATIENCE * member.once_s)
+        watch = until(end, time.perf_counter)
         return fit(self.prepared[number], member.recipe, member.row, on_iteration=watch)
 
-    def _outputs(self, fitted: Sequence[Fitted], part: str) -> Iterator[Output]:
-        for one, prepared in zip(fitted, self.prepared, strict=True):
-            known = one.model.fitted if part == "train" else None
-            yield answer(one.model, prepared.matrices[part], where=f"{part} split", known=known)
+    def _blend_of(self, numbers: Sequence[int]) -> Blend:
+        """Return the weights of those that were fitted, found anew where that is not all."""
+        if len(numbers) == len(self.members):
+            return self.blend.of_counting()
+        return _blend(self.recipe, [self.members[number].output for number in numbers], self.target)
 
-    def _log(self, fitted: Sequence[Fitted]) -> None:
+    def _left_out(self, fitted: Mapping[int, Fitted]) -> Iterator[Finding]:
+        for number, member in enumerate(self.members):
+            if number not in fitted:
+                message = f"There was no time left to fit {member.row.name} on all rows: it is left out."
+                yield Finding("ensemble", "warn", message)
+
+    def _outputs(self, fitted: Mapping[int, Fitted], part: str) -> Iterator[Output]:
+        for number, one in fitted.items():
+            known = one.model.fitted if part == "train" else None
+            matrix = self.prepared[number].matrices[part]
+            yield answer(one.model, matrix, where=f"{part} split", known=known)
+
+    def _log(self, fitted: Mapping[int, Fitted], blended: Blend) -> None:
         """Log each member's scores on rows that it was not fitted on, those of the test part among them."""
+        weights = dict(zip(fitted, blended.weights, strict=True))
+        for number, place in enumerate(self.blend.counting):
+            self.shown[place]["weight"] = weights.get(number, 0.0)
         if "test" in self.prepared[0].targets:
             target = self.prepared[0].targets["test"]
-            for place, output in zip(self.blend.counting, self._outputs(fitted, "test"), strict=True):
-                self.shown[place]["test"] = _scores(target, output, self.recipe, "test")
+            for number, output in zip(fitted, self._outputs(fitted, "test"), strict=True):
+                self.shown[self.blend.counting[number]]["test"] = _scores(target, output, self.recipe, "test")
         metrics = {
             f"member_{number}_{part}_{name}": member[part][name]
             for number, member in enumerate(self.shown)
