@@ -154,7 +154,8 @@ def default(row: ModelRow, name: str) -> str:
     if name not in row.defaults:
         return ""
     unit = " times the target's standard deviation" if name in row.of_target else ""
-    others = "".join(f"; `{value}` {CASES[case]}" for case, value in cases.items())
+    said = {case: "the library's" if value is None else f"`{value}`" for case, value in cases.items()}
+    others = "".join(f"; {value} {CASES[case]}" for case, value in said.items())
     return f"`{row.defaults[name]}`{unit}{others}"
 
 

@@ -286,9 +286,26 @@ BOOSTERS = (
                 "depth": 5,
                 "l2_leaf_reg": 1.0,
                 "random_strength": 2.0,
+                "one_hot_max_size": 2,
             },
         ),
-        cases={"few_rows": {"learning_rate": 0.1, "l2_leaf_reg": 0.5, "random_strength": 1.0}},
+        cases={
+            "many_classes": {
+                "iterations": 1000,
+                "learning_rate": 0.1,
+                "l2_leaf_reg": 3.0,
+                "random_strength": 1.0,
+                "one_hot_max_size": 16,
+            },
+            "few_rows": {  # the library's own
+                "iterations": 1000,
+                "learning_rate": None,
+                "depth": 6,
+                "l2_leaf_reg": None,
+                "random_strength": None,
+                "one_hot_max_size": None,
+            },
+        },
         stopping_metrics=stopping_on(
             accuracy="Accuracy",
             average_precision=("PRAUC", ""),
