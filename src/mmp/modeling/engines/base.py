@@ -63,7 +63,8 @@ class FitJob:
     seed, threads : int
         One of each for everything inside.
     on_iteration : callable or None
-        Called with the round, from 0, and its values on the validation split.
+        Called with the round, from 0, and its values on the validation split; the fit ends where it
+        returns true.
     trust : collection of str
         Dotted types, beyond those in code, that may be saved.
     allow_pickle : bool
@@ -79,7 +80,7 @@ class FitJob:
     weights: npt.NDArray[np.float64] | None = None
     seed: int = 42
     threads: int = 1
-    on_iteration: Callable[[int, Mapping[str, float]], None] | None = None
+    on_iteration: Callable[[int, Mapping[str, float]], bool | None] | None = None
     trust: Collection[str] = ()
     allow_pickle: bool = False
 
