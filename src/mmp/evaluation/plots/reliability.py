@@ -54,7 +54,7 @@ def reliability(judged: Judged, before: Decisions | None = None) -> Figure:
     axes.set_xlim(-0.01, 1.01)
     axes.set_ylim(-0.01, 1.02)
     legend(axes, handles, ["as often as said", *(line.label for line in lines)], loc="upper left")
-    dress(below, x="probability", y="rows" if judged.positive is not None else "rows × classes", grid="none")
+    dress(below, x="probability", y="rows" if judged.positive is not None else "rows x classes", grid="none")
     edges = np.linspace(0, 1, _HISTOGRAM_BINS + 1).tolist()
     below.hist(np.clip(lines[-1].probabilities, 0, 1), edges, color=LIGHT_BLUE)
     below.yaxis.get_major_locator().set_params(nbins=2)
