@@ -126,6 +126,16 @@ def test_above_the_limit_the_batch_fails(tmp_path, rejects):
     assert not (tmp_path / "o.csv").exists()
 
 
+def test_what_is_complete_is_held_to_a_lower_limit_too(tmp_path, rejects, monkeypatch):
+    output = str(tmp_path / "o.csv")
+    assert score(data="bad.csv", output=output).rejected == 4
+    lower = Path("reject.yaml").read_text(encoding="utf-8").replace("max_bad_rows: 4", "max_bad_rows: 3")
+    (tmp_path / "lower.yaml").write_text(lower, encoding="utf-8")
+    monkeypatch.setenv("MMP_CONFIG", str(tmp_path / "lower.yaml"))
+    with pytest.raises(SettingsError, match=r"complete but for 4 bad rows .*max_bad_rows is 3"):
+        score(data="bad.csv", output=output)
+
+
 def test_rows_that_the_model_refuses_are_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     n = 200

@@ -7,6 +7,7 @@ import gzip
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv as pacsv
@@ -16,7 +17,7 @@ from tests.batch.project import MODELS, make, predicted, score
 from tests.tables import KEY
 
 from mmp.data.files import read
-from mmp.errors import DataError, MissingColumnsError, SettingsError
+from mmp.errors import ArtifactError, DataError, MissingColumnsError, SettingsError
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +155,38 @@ def test_a_directory_is_replaced_whole(project, tmp_path):
     assert len(list((tmp_path / "parts").glob("*.parquet"))) == 2
 
 
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize(
+    ("source", "output"),
+    [
+        ("rows/a.csv", "rows/a.csv"),
+        ("rows/a.csv", "rows/../rows/link.csv"),
+        ("rows", "rows/scores.csv"),
+        ("rows", "rows"),
+        ("rows/*.csv", "rows/scores.csv"),
+        ("rows/*.csv", "rows"),
+        ("rows/a.csv", "rows"),
+    ],
+)
+def test_no_output_replaces_its_own_rows_or_is_read_with_them(project, tmp_path, source, output, restart):
+    (tmp_path / "rows").mkdir()
+    rows = Path("table.csv").read_bytes()
+    (tmp_path / "rows/a.csv").write_bytes(rows)
+    (tmp_path / "rows/link.csv").symlink_to("a.csv")
+    with pytest.raises(SettingsError, match="among the rows that are scored"):
+        score(data=str(tmp_path / source), output=str(tmp_path / output), restart=restart)
+    assert (tmp_path / "rows/a.csv").read_bytes() == rows
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["a.csv", "link.csv", "rows"]
+
+
+def test_an_output_may_stand_beside_the_rows_and_below(project, tmp_path):
+    (tmp_path / "a.csv").write_bytes(Path("table.csv").read_bytes())
+    for output in ("scores.parquet", "b.csv", "scores/of.csv", "parts"):
+        for _ in range(2):
+            assert score(data=str(tmp_path / "a.csv"), output=str(tmp_path / output)).rows == 500
+    assert score(data=str(tmp_path / "a.*"), output=str(tmp_path / "scores/again.csv")).rows == 500
+
+
 def test_without_a_table_the_one_of_the_training_is_scored(project, tmp_path):
     score(output=str(tmp_path / "out.csv"))
     assert pacsv.read_csv(tmp_path / "out.csv").to_pylist() == predicted("train.csv")
@@ -263,6 +296,26 @@ def test_the_compiler_is_worth_its_time_for_many_rows_only(project, tmp_path):
 def test_a_name_of_no_format_is_refused(project, tmp_path, name):
     with pytest.raises(SettingsError, match="its name ends in none of"):
         score(data="table.csv", output=str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "/", "mlruns/.."])
+def test_a_path_without_a_name_is_refused(project, name):
+    with pytest.raises(SettingsError, match="is no name of an output"):
+        score(data="table.csv", output=name)
+
+
+def test_what_is_refused_leaves_no_folder(project, tmp_path):
+    (tmp_path / "few.csv").write_text("nothing,of,it\n1,2,3\n")
+    with pytest.raises(MissingColumnsError):
+        score(data=str(tmp_path / "few.csv"), output=str(tmp_path / "o.parquet"))
+    assert [path.name for path in tmp_path.iterdir()] == ["few.csv"]
+
+
+def test_a_scoring_is_no_model_and_says_whose_it_is(project, tmp_path):
+    result = score(data="table.csv", output=str(tmp_path / "o.csv"))
+    with pytest.raises(ArtifactError, match="has no model: it is a batch below another run") as caught:
+        score(result.run_id, data="table.csv", output=str(tmp_path / "o2.csv"))
+    assert result.model_run_id[:8] in caught.value.hint
 
 
 def test_a_directory_that_cannot_be_written_is_a_sentence(project, tmp_path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import glob
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mmp.data import buckets, delimited, json_lines, parquet
@@ -16,7 +16,7 @@ from mmp.settings.sources import BUCKETS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-__all__ = ["find", "read", "select", "take"]
+__all__ = ["find", "read", "select", "take", "would_read"]
 
 
 def read(
@@ -92,6 +92,31 @@ def find(
         listed = " and ".join(name for kind, name in KINDS.items() if kind in kinds)
         raise SourceError(f"{source} holds {listed} files.", hint=f"Name one kind by a glob: {source}/*.csv")
     return found
+
+
+def would_read(source: str, path: str) -> bool:
+    """Tell whether a source has a file of this path, or would if it were there, or lies in that directory.
+
+    Parameters
+    ----------
+    source : str
+        What `read` takes; relative to the working directory.
+    path : str
+        A file or a directory, here or in a bucket.
+
+    Examples
+    --------
+    >>> [would_read("orders", path) for path in ("orders/scores.csv", "orders/scores/a.csv", "scores.csv")]
+    [True, False, False]
+    >>> would_read("orders/2024-*.csv", "orders/2024-scores.csv"), would_read("orders/*.csv", "orders")
+    (True, True)
+    """
+    rows, file = (
+        PurePosixPath(name) if name.startswith(BUCKETS) else Path(name).resolve() for name in (source, path)
+    )
+    if file in {rows, rows.parent}:
+        return True
+    return bool(readable([StoredFile(str(file))])) and (file.parent == rows or file.match(str(rows)))
 
 
 def _found(source: str, base: Path) -> list[StoredFile]:

@@ -25,7 +25,7 @@ from mmp.pipelines import record
 from mmp.pipelines.differences import require_columns, unread
 from mmp.pipelines.inputs import find_rows, open_rows
 from mmp.pipelines.model import load_model
-from mmp.pipelines.output import find_output
+from mmp.pipelines.output import find_output, refuse_own_rows
 from mmp.pipelines.overlap import in_order
 from mmp.pipelines.score import Scorer
 from mmp.pipelines.steps import Steps
@@ -214,6 +214,7 @@ def batch_inference(  # noqa: PLR0913 - what a command line can say
         note(f"{logged.run.name}, {logged.bundle.class_path}")
     target = find_output(config, output, logged.run.run_id)
     source = find_rows(logged, config, data, parameters)
+    refuse_own_rows(target, source)
     policy = config.output.inference
     if explain_top_k is not None:
         policy = policy.model_copy(update={"explain_top_k": explain_top_k})
@@ -464,6 +465,13 @@ def _known(job: _Job, sink: Sink, clock: _Clock) -> BatchResult:
             f"{job.output} is complete but for {rejected:,} bad rows that were left out, and "
             "output.inference.on_bad_row is error.",
             hint="Mend the rows, or set it to reject; --restart replaces what is there.",
+        )
+    most = job.policy.max_bad_rows
+    if most is not None and rejected > most:
+        raise SettingsError(
+            f"{job.output} is complete but for {rejected:,} bad rows that were left out, and "
+            f"output.inference.max_bad_rows is {most:,}.",
+            hint="Mend the rows, or raise the limit; --restart replaces what is there.",
         )
     return BatchResult(
         run_id="",

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from mmp.data.files import would_read
 from mmp.data.sinks.files import FilesWriter
 from mmp.data.sinks.formats import FORMATS, SUFFIXES
 from mmp.data.sinks.places import BucketPlace, LocalPlace, elsewhere
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mmp.data.sinks import TableWriter
     from mmp.data.sinks.places import Place
     from mmp.data.sinks.work import Work
+    from mmp.data.template import Query
     from mmp.settings.adapters import TableOutput
     from mmp.settings.config import Config
 
@@ -229,7 +231,27 @@ def find_output(config: Config, asked: str | None, run_id: str) -> FilesOutput |
     return _path(path, target.config.file_format, options)
 
 
+def refuse_own_rows(output: FilesOutput | DatabaseOutput, source: str | Query) -> None:
+    """Refuse files that would replace rows that are scored, or be read as such the next time.
+
+    Raises
+    ------
+    SettingsError
+        The output is the source, a file among its files, or their directory.
+    """
+    if isinstance(output, FilesOutput) and isinstance(source, str) and would_read(source, str(output)):
+        raise SettingsError(
+            f"The predictions would go to {output}, among the rows that are scored: {source}.",
+            hint="Name another output by -o.",
+        )
+
+
 def _path(path: str, usual: str, options: Mapping[str, Any]) -> FilesOutput:
+    if not PurePath(path).name.strip("."):
+        raise SettingsError(
+            f"{path!r} is no name of an output.",
+            hint=f"Name a file ({', '.join(SUFFIXES)}), or a directory of its own for parts.",
+        )
     suffix = Path(path).suffix.lower()
     if suffix and suffix not in SUFFIXES:
         raise SettingsError(

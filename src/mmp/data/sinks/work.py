@@ -179,8 +179,10 @@ class Work:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def close(self) -> None:
-        """Let others work here."""
+        """Let others work here; of what was refused before it began, no folder stays."""
         if self._lock is not None:
+            if self.folder.is_dir() and not any(self.folder.iterdir()):
+                self.remove()
             os.close(self._lock)
             self._lock = None
 
