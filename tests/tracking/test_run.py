@@ -333,7 +333,7 @@ def test_an_alias_an_id_and_the_beginning_of_one(trained):
         ("champion", {"registered_model_name": "churn"}, "no version of 'churn' has it as an alias"),
         ("churn@x", {}, "No version of the registered model 'churn' has the alias 'x'"),
         ("f" * 32, {}, "no run id"),
-        ("", {}, "neither latest nor best"),
+        ("", {}, "neither latest nor best, and no run id"),
         ("%", {}, "no run id"),
     ],
 )

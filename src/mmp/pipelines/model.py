@@ -15,7 +15,7 @@ from mmp.modeling import complete
 from mmp.pipelines.enrich import extended
 from mmp.pipelines.source import opened
 from mmp.tracking import artifacts, manifest
-from mmp.tracking.run import ERROR, resolve_run
+from mmp.tracking.run import ERROR, KIND, PARENT, resolve_run
 from mmp.tracking.scratch import scratch
 from mmp.tracking.stores import connect
 
@@ -252,6 +252,11 @@ def _download(store: Store, run: RunRecord, folder: Path) -> None:
     try:
         store.download(run.run_id, MODEL_FOLDER, folder)
     except ArtifactError as error:
+        if run.status == "FINISHED" and PARENT in run.tags:
+            raise ArtifactError(
+                f"The run {run.run_id} has no model: it is a {run.tags.get(KIND, 'run')} below another run.",
+                hint=f"Name that one: {run.tags[PARENT][:8]}",
+            ) from error
         if run.status == "FINISHED":
             raise
         reason = f": {run.tags[ERROR]}" if ERROR in run.tags else "."

@@ -402,9 +402,9 @@ def _by_id(store: Store, ref: str, model: str) -> str:
         raise RunNotFoundError(
             f"More than one run id begins with {ref!r}.", hint=f"Write more of it: {ids}, …"
         )
-    tried = f"{ref!r} is neither latest nor best, no run id in {public_uri(store.uri)} begins with it"
-    alias = f", and no version of {model!r} has it as an alias" if model else ""
-    raise _not_found(store, f"{tried}{alias}.")
+    tried = f"no run id in {public_uri(store.uri)} begins with it"
+    tried = f"{tried}, and no version of {model!r} has it as an alias" if model else f"and {tried}"
+    raise _not_found(store, f"{ref!r} is neither latest nor best, {tried}.")
 
 
 def _not_found(store: Store, message: str) -> RunNotFoundError:
