@@ -277,5 +277,11 @@ def test_the_open_inference_protocol(server, run_ids):
     }  # fmt: skip
     assert [tensor["name"] for tensor in metadata["outputs"]] == list(outputs)
     assert_error(server.get("/v2/models/other"), 404, "not_found")
+    tall = [{**inputs[0], "shape": [2, 1]}, *inputs[1:]]
+    assert server.post("/v2/models/people/infer", {"inputs": tall}).json["outputs"] == reply["outputs"]
+    wrong = [{**inputs[0], "shape": [3]}, *inputs[1:]]
+    refused = server.post("/v2/models/people/infer", {"inputs": wrong})
+    assert_error(refused, 422, "data")
+    assert f"'{inputs[0]['name']}' has 2 values" in refused.json["error"]["message"]
     for bad in ({}, {"inputs": []}, {"inputs": [{"name": "x"}]}, {"inputs": [inputs[0], inputs[0]]}, []):
         assert_error(server.post("/v2/models/people/infer", bad), 422, "data")

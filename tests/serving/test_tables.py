@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.bundles import CLASS_PATHS, train, write_csv
 
+from mmp.modeling.golden import UNSEEN
 from mmp.serving.answers import Refusal, encode
 from mmp.serving.parse import read_json
 from mmp.serving.served import Served
@@ -28,6 +30,27 @@ def any_model(request, tmp_path_factory):
     labels = "value" if task == "regression" else "three"
     path = write_csv(tmp_path_factory.mktemp("tables") / "table.csv", labels=labels)
     return served(train(path, engine=engine, task=task))
+
+
+def test_the_example_has_a_value_that_was_seen_in_every_column(any_model):
+    assert not any_model.form.problems(any_model.example)
+    assert None not in any_model.example.values()
+    assert UNSEEN not in any_model.example.values()
+    assert set(any_model.example) == {
+        spec.name for spec in (*any_model.form.optional, *any_model.form.required)
+    }
+
+
+def test_no_golden_row_needs_to_be_an_example(any_model):
+    """Of many columns, one of every row has a gap or a category that nobody saw."""
+    rows = [
+        {**row, name: value}
+        for row in any_model.bundle.examples
+        for name, value in (("text", UNSEEN), ("text", None))
+        if name in row
+    ]
+    gappy = served(replace(any_model.bundle, examples=(*rows, *any_model.bundle.examples)))
+    assert gappy.example == any_model.example
 
 
 @pytest.fixture(scope="module")

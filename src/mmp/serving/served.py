@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from mmp.errors import ArtifactError, SettingsError
-from mmp.modeling import conformal
+from mmp.modeling import conformal, golden
 from mmp.modeling.predictions import as_list
 from mmp.modeling.single import Single
 from mmp.serving.answers import Refusal
@@ -110,13 +110,13 @@ class Served:
 
     @cached_property
     def example(self) -> dict[str, Any]:
-        """A request that this model answers, synthetic."""
+        """A request that this model answers, synthetic: of each column a value that is there and was seen."""
         names = [spec.name for spec in (*self.form.optional, *self.form.required)]
-        for row in self.bundle.examples:
-            example = {name: row[name] for name in names if name in row}
-            if not self.form.problems(example):
-                return example
-        return {name: self.bundle.examples[0].get(name) for name in names}
+        first, *_ = rows = self.bundle.examples
+        seen = {
+            name: [row[name] for row in rows if row.get(name) not in {None, golden.UNSEEN}] for name in names
+        }
+        return {name: seen[name][0] if seen[name] else first.get(name) for name in names if name in first}
 
     @cached_property
     def is_quick(self) -> bool:

@@ -122,6 +122,11 @@ def _rows(body: Any) -> list[dict[str, Any]]:
     if len(set(names)) < len(names) or len({len(column) for column in columns}) != 1:
         hint = "Send each column once, all of the same length."
         raise Refusal(422, "data", "The tensors are not the columns of one table.", hint=hint)
+    n_rows = len(columns[0])
+    for tensor in inputs:
+        if tensor.get("shape", [n_rows]) not in ([n_rows], [n_rows, 1]):
+            message = f"The tensor '{tensor['name']}' has {n_rows} values, and its shape says otherwise."
+            raise Refusal(422, "data", message, hint=f"Send the shape [{n_rows}].")
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
