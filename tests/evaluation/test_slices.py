@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from mmp.evaluation.plots import canvas, slices
-from mmp.evaluation.slices import FEWEST_ROWS, MISSING, MOST_VALUES, cut, each, search
+from mmp.evaluation.slices import FEWEST_ROWS, MISSING, MOST_VALUES, Cut, cut, each, search
 from mmp.modeling.columns import column_of
 
 
@@ -195,3 +195,15 @@ def test_the_picture_shows_every_slice(tmp_path):
     said = [text.get_text() for text in axes.texts]
     assert sum(" = " in text for text in said) == len(found.worst) + sum(map(len, asked))
     assert axes.get_legend().get_texts()[0].get_text() == "worst, corrected for luck"
+
+
+def test_what_explains_the_colors_hides_no_title():
+    rng = np.random.default_rng(9)
+    cuts, losses = cuts_of(rng, 3000), rng.exponential(size=3000)
+    found = search(cuts, losses * np.where(cuts[10].codes == 1, 3, 1))
+    seldom = Cut("a column with a long name", ("often", "seldom"), (np.arange(3000) < 20).astype(np.int32))
+    (axes,) = slices.picture([each(seldom, losses)], found, loss="log_loss").axes
+    words = axes.get_title("left")
+    (title,) = [part for part in axes.get_children() if getattr(part, "get_text", str)() == words]
+    assert len(axes.get_legend().get_texts()) == 3
+    assert not axes.get_legend().get_window_extent().overlaps(title.get_window_extent())

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 _MOST: Final = 40
 _LONGEST: Final = 48
 
+_ABOVE: Final = 0.75
+"""Inches over the rows."""
+
+_TITLE: Final = 0.38
+"""Inches of them that the title takes; what explains the colors stands over it."""
+
 
 def picture(asked: Sequence[Sequence[Slice]], found: Search, *, loss: str) -> Figure:
     """Draw the loss on each slice with its interval, over a line for all rows.
@@ -35,7 +41,7 @@ def picture(asked: Sequence[Sequence[Slice]], found: Search, *, loss: str) -> Fi
     named = [one for slices in asked for one in slices]
     drawn = [*found.worst, *named[: _MOST - len(found.worst)]]
     labels = readable((f"{one.name}, {one.n_rows:,}" for one in drawn), longest=_LONGEST)
-    made = framed(8.4, 1.3 + 0.28 * max(len(drawn), 3), labels=labels, right=0.2, top=0.75)
+    made = framed(8.4, 1.3 + 0.28 * max(len(drawn), 3), labels=labels, right=0.2, top=_ABOVE)
     axes = made.subplots()
     dress(axes, title=f"{loss} by slice · test, {found.n_rows:,} rows", x=f"{loss}, 95 %", grid="x")
     rows = np.arange(len(drawn))
@@ -54,7 +60,16 @@ def picture(asked: Sequence[Sequence[Slice]], found: Search, *, loss: str) -> Fi
         )
         for _, color, those in there
     ]
-    legend(axes, handles, [name for name, _, _ in there], loc="lower right", bbox_to_anchor=(1, 1), ncols=3)
+    over_title = 1 + _TITLE / (made.get_figheight() * axes.get_position().height)
+    legend(
+        axes,
+        handles,
+        [name for name, _, _ in there],
+        loc="lower right",
+        bbox_to_anchor=(1, over_title),
+        borderaxespad=0.2,
+        ncols=3,
+    )
     axes.axvline(found.loss, color=GREY, linestyle="--", linewidth=1.2)
     axes.text(found.loss, -0.62, " all rows", fontsize=SMALL, color=GREY, ha="left", va="top")
     name_rows(axes, labels)
