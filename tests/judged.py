@@ -15,12 +15,12 @@ CONFIG = "mlflow: {registered_model_name: churn}\n"
 """What the working directory has as ``config.yaml``."""
 
 
-def trained(labels="text", *, table="table.csv", class_path=None, lines=(), **values):
+def trained(labels="text", *, table="table.csv", class_path=None, target="label", lines=(), **values):
     task = "regression" if labels == "value" else "classification"
     class_path = (
         class_path or f"sklearn.linear_model.{'Ridge' if task == 'regression' else 'LogisticRegression'}"
     )
-    text = recipe("r", task, class_path, table, "label", entities=[KEY], values=values, lines=lines)
+    text = recipe("r", task, class_path, table, target, entities=[KEY], values=values, lines=lines)
     Path("r.yaml").write_text(text, encoding="utf-8")
     return train(load_recipe("r.yaml"), load_config("config.yaml"))
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import pytest
 from tests.judged import CONFIG, content, crown, trained
-from tests.tables import write_mixed
+from tests.tables import KEY, recipe, write_mixed
 
 from mmp.errors import GateError, SettingsError
 from mmp.pipelines.model import load_model
 from mmp.settings.load import load_config
 from mmp.tracking.stores import connect
 
+LOGISTIC = "sklearn.linear_model.LogisticRegression"
 OFF = "plots: false, explain: {enabled: false}"
 
 
-def gated(gates, **values):
-    return trained("awkward", lines=[f"evaluation: {{gates: {{{gates}}}, {OFF}}}"], **values)
+def gated(gates, target="label", **values):
+    lines = [f"evaluation: {{gates: {{{gates}}}, {OFF}}}"]
+    return trained("awkward", target=target, lines=lines, **values)
 
 
 def newest():
@@ -102,6 +104,31 @@ def test_a_champion_that_cannot_be_asked_lets_nothing_pass(project):
 def test_gates_that_cannot_be_are_refused(gates, words, project):
     with pytest.raises(SettingsError, match=words):
         gated(gates)
+
+
+@pytest.mark.parametrize("asked", [
+    "evaluation.gates={recall_nowhere: {min: 0.1}}",
+    "evaluation.threshold={optimise: recall_nowhere}",
+    "evaluation.metrics=[roc_auc, recall_nowhere]",
+    "model.hyperparameters.optimization_metric=recall_nowhere",
+])  # fmt: skip
+@pytest.mark.parametrize("verb", ["validate", "plan", "train"])
+def test_a_class_that_is_not_there_is_told_before_anything_is_fitted(verb, asked, project, mmp):
+    write_mixed(project / "table.csv", "text", n_rows=200)
+    text = recipe("r", "classification", LOGISTIC, "table.csv", "label", entities=[KEY])
+    (project / "r.yaml").write_text(text, encoding="utf-8")
+    outcome = mmp(verb, "-r", "r.yaml", "--set", asked)
+    assert outcome.code == 2, outcome.err
+    assert "'recall_nowhere' asks for class 'nowhere', which the target does not have" in outcome.err
+    assert "\nfit " not in outcome.err
+
+
+def test_a_champion_of_another_target_is_told_in_one_sentence(project, mmp):
+    crown(gated("log_loss: {max: 9}").run_id)
+    text = (project / "table.csv").read_text(encoding="utf-8").replace("label", "answer", 1)
+    (project / "table.csv").write_text(text, encoding="utf-8")
+    with pytest.raises(GateError, match=r"asked: it predicts another target: 'label', by classification\.$"):
+        gated("log_loss: {vs: champion}", target="answer")
 
 
 def test_a_gate_needs_test_rows_and_a_registered_model(project, mmp):

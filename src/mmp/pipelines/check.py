@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from mmp.catalog.models import row_for
 from mmp.pipelines.source import find_source
 from mmp.settings import checks
+from mmp.settings.evaluation import ThresholdSearch
 from mmp.settings.members import candidate_recipes, member_recipes
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from mmp.catalog.models import ModelRow
     from mmp.data.template import Query
@@ -89,6 +90,30 @@ def refuse_settings(recipe: Loaded[Recipe], config: Loaded[Config]) -> tuple[Fin
     return tuple(findings)
 
 
+def refuse_metrics(recipe: Recipe, classes: Sequence[object]) -> None:
+    """Do nothing where the target has the classes of all metrics that a recipe names anywhere.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        Names metrics to report, to tune and to decide by, and for gates.
+    classes : sequence
+        The target's, for classification.
+
+    Raises
+    ------
+    UnknownNameError
+        A metric of a class that the target has not.
+    """
+    from mmp.evaluation.evaluate import requests
+
+    search = recipe.evaluation.threshold
+    chosen = [search.optimise] if isinstance(search, ThresholdSearch) else []
+    tuned = [one.model.hyperparameters.optimization_metric for one in models(recipe)]
+    asked = (*(recipe.evaluation.metrics or ()), *recipe.evaluation.gates, *chosen, *tuned)
+    requests([name for name in asked if name], task=recipe.task_choice, classes=classes)
+
+
 def model_row(recipe: Recipe) -> ModelRow:
     """Return the catalog's row of a recipe's model, or one made for a path outside the catalog."""
     task = cast(
@@ -109,7 +134,6 @@ def _check_data(
     recipe: Loaded[Recipe], config: Loaded[Config], source: str | Query, findings: tuple[Finding, ...]
 ) -> Checked:
     # in here, because settings alone are checked without loading Arrow and NumPy
-    from mmp.evaluation.evaluate import requests
     from mmp.modeling.union import unite
     from mmp.pipelines import calibrate, decide
     from mmp.pipelines.enrich import enrich, feature_set, with_defaults
@@ -121,7 +145,7 @@ def _check_data(
     table = read_table(what, where, source, features, application="mmp validate")
     enriched = enrich(table, features, what, where, application="mmp validate")
     rows = labelled_rows(enriched.table, what, features)
-    requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
+    refuse_metrics(what, rows.target.classes)
     parts = split_rows(rows, what)
     divisions = fold_rows(rows, parts, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])

@@ -103,7 +103,7 @@ def _fixed(name: str, gate: Gate, value: float) -> Iterator[Gated]:
 
 def _relative(metric: Metric, gate: Gate, value: float, other: Resampled | None, reason: str | None) -> Gated:
     if other is None:
-        why = f"could not be asked: {reason}" if reason else "is no model yet"
+        why = f"could not be asked: {reason.removesuffix('.')}" if reason else "is no model yet"
         return Gated(metric.name, reason is None, f"{metric.name} {value:.6g}, and {gate.vs} {why}")
     theirs = _value(other, metric)
     if isinstance(theirs, str):

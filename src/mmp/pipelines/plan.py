@@ -12,7 +12,7 @@ from mmp.modeling import threads
 from mmp.modeling.hyperparameters import complete
 from mmp.modeling.union import unite
 from mmp.pipelines import calibrate, decide, record
-from mmp.pipelines.check import model_row, models, refuse_settings
+from mmp.pipelines.check import model_row, models, refuse_metrics, refuse_settings
 from mmp.pipelines.enrich import enrich, feature_set, with_defaults
 from mmp.pipelines.ensemble import names_of
 from mmp.pipelines.model import MODEL_FOLDER
@@ -200,6 +200,7 @@ def plan(
     table = read_table(what, where, source, features, application="mmp plan")
     enriched = enrich(table, features, what, where, application="mmp plan")
     rows = labelled_rows(enriched.table, what, features)
+    refuse_metrics(what, rows.target.classes)
     parts = split_rows(rows, what)
     rows, _ = with_defaults(rows, enriched, parts["train"])
     divisions, recipes = fold_rows(rows, parts, what), models(what)

@@ -7,13 +7,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from mmp.data.buffers import release
-from mmp.evaluation.evaluate import by_split, evaluate, requests
+from mmp.evaluation.evaluate import by_split, evaluate
 from mmp.modeling import golden
 from mmp.modeling.baseline import baseline
 from mmp.modeling.bundle import Bundle
 from mmp.pipelines import calibrate, record
 from mmp.pipelines.adjust import adjust
-from mmp.pipelines.check import model_row, refuse_settings
+from mmp.pipelines.check import model_row, refuse_metrics, refuse_settings
 from mmp.pipelines.enrich import Enriched, enrich, feature_set, with_defaults
 from mmp.pipelines.fitting import Ready, fit, predict
 from mmp.pipelines.gates import require
@@ -155,7 +155,7 @@ def train(
         with steps("check") as note:
             rows = labelled_rows(enriched.table, what, features)
             findings.add(rows.findings)
-            requests(what.evaluation.metrics or (), task=what.task_choice, classes=rows.target.classes)
+            refuse_metrics(what, rows.target.classes)
             note(f"{len(rows.features)} features, target {rows.describe_target()}")
         with steps("split") as note:
             parts = split_rows(rows, what)
