@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 
 import numpy as np
 import pyarrow.csv
@@ -139,13 +140,14 @@ def test_a_metric_without_a_value_on_a_fold_is_told(project, tmp_path, mmp):
     outcome = mmp(*words, *changes)
     assert outcome.code == 0, outcome.err
     warnings = [finding["message"] for finding in outcome.json["warnings"]]
-    assert any("No roc_auc on the validation split of fold" in message for message in warnings)
+    (without,) = set(re.findall(r"No roc_auc on the fold (\d) validation split: ", "".join(warnings)))
     assert "roc_auc_mean" in outcome.json["metrics"]["cv"]
     tuned = mmp(*words, *changes, "--set", "model.hyperparameters.tuning_enabled=true", "--set",
                 "model.hyperparameters.n_trials=3")  # fmt: skip
     assert tuned.code == 0, tuned.err
     warnings = [finding["message"] for finding in tuned.json["warnings"]]
-    assert any("The trials are judged without it" in message for message in warnings)
+    (told,) = [message for message in warnings if "The trials are judged without it" in message]
+    assert f"fold {without} validation split: " in told
 
 
 def test_tuning_is_judged_by_the_folds(project, tmp_path, mmp):

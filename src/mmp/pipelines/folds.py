@@ -201,7 +201,7 @@ def _evaluate(
                 task=task,
                 metrics=[metric.name],
                 threshold=threshold,
-                split=f"validation split of fold {number + 1}",
+                split=f"fold {number + 1} validation",
                 uncertainty=says,
             )
         except DataError as error:

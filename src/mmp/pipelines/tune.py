@@ -248,16 +248,17 @@ def _judging(
     """Return the divisions on whose rows the metric has a value, which the truth alone decides."""
     judged: list[Parts] = []
     findings: list[Finding] = []
-    for number, parts in enumerate(divisions):
+    for number, parts in enumerate(divisions, start=1):
         target = rows.target.take(parts["validation"])
         n_columns = target.n_classes or 1 + len(uncertainty(recipe).columns)
         output = np.full((len(target), n_columns), 1 / (target.n_classes or 1))
         if not target.n_classes:
             output[:] = target.values.mean()
         try:
-            _score(target, output, recipe, wanted, split=f"validation split of fold {number}")
+            split = f"fold {number} validation" if len(divisions) > 1 else "validation"
+            _score(target, output, recipe, wanted, split=split)
         except DataError as error:
-            if number == len(divisions) - 1 and not judged:
+            if number == len(divisions) and not judged:
                 raise
             message = f"{error.message} The trials are judged without it."
             findings.append(Finding("tuning", "warn", message))
