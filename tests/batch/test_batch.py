@@ -254,7 +254,7 @@ def test_order_does_not_matter_and_unknown_columns_are_told(project, tmp_path):
     found = []
     score(data=str(tmp_path / "t.parquet"), output=str(tmp_path / "a.parquet"), tell=found.extend)
     assert pq.read_table(tmp_path / "a.parquet").to_pylist() == predicted("table.csv")
-    assert "The model does not know 'new'; they are passed over." in [finding.message for finding in found]
+    assert "The model does not know 'new'; it is passed over." in [finding.message for finding in found]
 
 
 def test_a_table_without_rows_gives_an_output_without_rows(project, tmp_path):

@@ -177,6 +177,14 @@ def test_a_rare_class_is_told_and_not_weighed_unasked(n_rare, found):
     findings, _ = run(table(y=labels, x=np.random.default_rng(0).normal(size=len(labels))))
     assert [finding.check for finding in findings] == found
     assert all("'<=yes' in 4.5% of the rows" in finding.message for finding in findings)
+    assert all("decide by evaluation.threshold" in finding.message for finding in findings)
+
+
+def test_a_threshold_is_no_advice_for_three_classes():
+    labels = np.array(["no"] * 400 + ["yes"] * 300 + ["perhaps"] * 5)
+    (finding,), _ = run(table(y=labels, x=np.random.default_rng(0).normal(size=len(labels))))
+    assert finding.check == "rare_class"
+    assert finding.message.endswith("Weigh it by model.class_weight: balanced.")
 
 
 def test_every_check_is_used():

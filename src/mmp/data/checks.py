@@ -389,9 +389,10 @@ def _rare_class(target: Sampled) -> Iterator[Finding]:
     if counts.min() < _RARE * counts.max():
         share = counts.min() / counts.sum()
         label = target.column.take(target.rows)[int(first[counts.argmin()])].as_py()
+        decide = ", or decide by evaluation.threshold" if len(counts) == 2 else ""
         message = (
             f"The target {target.name!r} is {label!r} in {share:.1%} of the rows: it is rarely the likeliest "
-            "class. Decide by evaluation.threshold, or weigh it by model.class_weight: balanced."
+            f"class. Weigh it by model.class_weight: balanced{decide}."
         )
         yield Finding("rare_class", "info", message, target.name)
 

@@ -71,7 +71,8 @@ def unread(names: Sequence[str], known: Collection[str]) -> list[Finding]:
         return []
     listed = ", ".join(f"'{name}'" for name in extra[:_MOST_NAMED])
     more = f" and {len(extra) - _MOST_NAMED} more" if len(extra) > _MOST_NAMED else ""
-    return [Finding("columns", "info", f"The model does not know {listed}{more}; they are passed over.")]
+    verb = "it is" if len(extra) == 1 else "they are"
+    return [Finding("columns", "info", f"The model does not know {listed}{more}; {verb} passed over.")]
 
 
 def _retyped(specs: Sequence[ColumnSpec], rows: pa.Table) -> list[tuple[str, str]]:
