@@ -210,6 +210,11 @@ def test_what_does_not_fit_is_told(postgres, connection, monkeypatch):
     with pytest.raises(DataError, match="unique or exclusion constraint"):
         write(postgres, "upsert", ROWS.select(["key"]), "k2")
     assert rows_of(connection) == []
+    for mode, rows in (("append", ROWS), ("upsert", ROWS.select(["key"]))):  # before the first row
+        with pytest.raises(DataError, match=r"does not exist|unique or exclusion constraint") as caught:
+            TableWriter(output(postgres, mode), rows.schema, key="k3", keys=["key"])
+        assert mode == "append" or "unique index over the entity columns" in caught.value.hint
+    assert not leftovers(connection)
     with pytest.raises(SettingsError, match="no column identifies a row"):
         write(postgres, "upsert", ROWS, "k", keys=())
     with pytest.raises(SettingsError, match="does not write to sqlite"):

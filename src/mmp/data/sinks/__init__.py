@@ -203,6 +203,7 @@ class TableWriter:
             if FINISHED not in parts:
                 self._forget_unfinished()
                 self._create_staging()
+                self._require_fit()
         return parts
 
     def _forget_unfinished(self) -> None:
@@ -257,28 +258,42 @@ class TableWriter:
         for grant in grants:
             self._store.run(grant)
 
+    def _require_fit(self) -> None:
+        """Have a table that is there refuse before the first row what it would after the last."""
+        if self._mode != "replace" and self._store.exists(self._table):
+            self._store.run(self._insertion("WHERE false"))
+
     def _append(self) -> None:
         if self._store.exists(self._table):
-            self._insert("")
+            self._insert()
         else:
             self._put_in_place()
 
     def _upsert(self) -> None:
-        keys = ", ".join(_quoted("", name) for name in self._keys)
-        if not self._store.exists(self._table):
-            self._store.run(f"ALTER TABLE {self._staging} ADD PRIMARY KEY ({keys})")
-            self._put_in_place()
+        if self._store.exists(self._table):
+            self._insert()
             return
+        self._store.run(f"ALTER TABLE {self._staging} ADD PRIMARY KEY ({self._quoted_keys})")
+        self._put_in_place()
+
+    def _insert(self) -> None:
+        self._store.run(self._insertion())
+        self._store.run(f"DROP TABLE {self._staging}")
+
+    def _insertion(self, which: str = "") -> str:
+        names = ", ".join(_quoted("", name) for name in self._schema.names)
+        added = f"INSERT INTO {self._table} ({names}) SELECT {names} FROM {self._staging} {which}"  # noqa: S608
+        if self._mode == "append":
+            return added
         others = [_quoted("", name) for name in self._schema.names if name not in self._keys]
         changes = ", ".join(f"{name} = EXCLUDED.{name}" for name in others)
-        self._insert(f" ON CONFLICT ({keys}) DO " + (f"UPDATE SET {changes}" if changes else "NOTHING"))
-
-    def _insert(self, ending: str) -> None:
-        names = ", ".join(_quoted("", name) for name in self._schema.names)
-        self._store.run(
-            f"INSERT INTO {self._table} ({names}) SELECT {names} FROM {self._staging}{ending}"  # noqa: S608
+        return f"{added} ON CONFLICT ({self._quoted_keys}) DO " + (
+            f"UPDATE SET {changes}" if changes else "NOTHING"
         )
-        self._store.run(f"DROP TABLE {self._staging}")
+
+    @property
+    def _quoted_keys(self) -> str:
+        return ", ".join(_quoted("", name) for name in self._keys)
 
     def _put_in_place(self) -> None:
         _, _, name = self._name.rpartition(".")

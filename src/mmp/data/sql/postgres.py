@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 CONNECT_S = 5
 _REASON = re.compile(r"(?:ERROR|FATAL|failed): +(?!FATAL)(.+)")
 CURSOR = "mmp_rows"
+_HINTS = {
+    "42P10": "Upsert wants a primary key or a unique index over the entity columns of the table that is there."
+}
 _TRANSIENT_STATES = ("57P0", "08", "53300")
 _TRANSIENT_WORDS = (
     "connection refused", "timeout expired", "starting up", "shutting down", "too many clients",
@@ -208,6 +211,7 @@ def failure(error: Any, source: str, where: Address, statement: str = "") -> Exc
     hint = (
         details.get(b"PG_DIAG_MESSAGE_HINT")
         or (told and told.message_hint)
+        or _HINTS.get(state)
         or f"{where.name} refused the query; mend it."
     )
     return SourceError(f"{source}: {cause}{line}.", hint=hint)
