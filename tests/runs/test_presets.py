@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import replace
+from math import inf
 from types import SimpleNamespace
 
 import numpy as np
@@ -18,6 +21,7 @@ from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.modeling.pipeline import Matrix
 from mmp.modeling.target import Target
 from mmp.pipelines.check import model_row
+from mmp.pipelines.fitting import Ready
 from mmp.pipelines.out_of_fold import Folds, Said
 from mmp.pipelines.preset import Budget, Search, moved_within
 from mmp.settings.checks import check
@@ -142,6 +146,25 @@ def test_what_fails_is_left_out_and_told():
     search.run(may_use_fewer=True)
     assert "LGBMClassifier" not in {one.said.row.name for one in search.tried}
     assert any("LGBMClassifier was left out: It failed." in one.message for one in search.findings())
+
+
+def test_what_was_tried_is_not_said_to_have_had_no_time():
+    clock = Clock()
+    search = Search(recipe_of(), folds_of(), Budget(60, 0, clock), lambda _: None, told(clock, lambda _: 4.0))
+    search.run(may_use_fewer=True)
+    tried = {one.said.row.name for one in search.tried}
+    assert search.skipped
+    assert set(search.skipped) <= tried
+    assert not [one for one in search.findings() if "no time to try" in one.message]
+
+
+@pytest.mark.parametrize(("over", "n_told"), [(-5.0, 0), (0.5, 0), (1.5, 1)])
+def test_a_limit_that_was_not_kept_is_told(over, n_told):
+    ready = Ready(None, None, None, {}, None, ends_at=time.perf_counter() - over, limit_s=10.0)
+    found = ready.late()
+    assert len(found) == n_told
+    assert all("took 11.5 s, longer than the 10 s of model.time_limit_s" in one.message for one in found)
+    assert not replace(ready, ends_at=inf, limit_s=inf).late()
 
 
 def test_nothing_that_can_be_fitted_is_the_first_failure():

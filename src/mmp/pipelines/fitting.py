@@ -8,6 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from mmp.catalog import quantiles
+from mmp.errors import Finding
 from mmp.modeling.answer import answer
 from mmp.modeling.fit import EarlyStopping, FitOptions, fit_model
 from mmp.modeling.uncertainty import Uncertainty
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from mmp.pipelines.decide import Unseen
     from mmp.pipelines.prepare import Prepared
     from mmp.settings.recipe import Recipe
+
+_TOLERATED = 0.1  # of a limit, by which it may be exceeded without a word
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Ready:
         The rows of the folds, and what models told them that had not seen them.
     ends_at : float
         When the whole run is to be over, by `time.perf_counter`.
+    limit_s : float
+        Seconds that it may take.
     """
 
     recipe: Recipe
@@ -56,11 +61,22 @@ class Ready:
     fit: Callable[[], Fitted]
     unseen: Unseen | None = None
     ends_at: float = inf
+    limit_s: float = inf
 
     @property
     def seconds(self) -> float:
         """Wall seconds that are left."""
         return max(0.0, self.ends_at - time.perf_counter())
+
+    def late(self) -> list[Finding]:
+        """Say that the run takes longer than it may, by more than a tenth."""
+        over = time.perf_counter() - self.ends_at
+        if over <= _TOLERATED * self.limit_s:
+            return []
+        took = f"The training took {self.limit_s + over:.1f} s"
+        return [
+            Finding("preset", "warn", f"{took}, longer than the {self.limit_s:g} s of model.time_limit_s.")
+        ]
 
 
 def fit(

@@ -151,7 +151,7 @@ def choose(
         note(f"{len(search.tried)} tried on {len(search.folds)} folds; {joined.in_words()}")
     active.log_text(_written(joined.recipe), RECIPE_FILE)
     ready = finish(active, joined, parts, steps, findings, is_judged=bool(divisions), ends_at=budget.ends_at)
-    return replace(ready, ends_at=budget.began + budget.limit_s)
+    return replace(ready, ends_at=budget.began + budget.limit_s, limit_s=budget.limit_s)
 
 
 @dataclass(frozen=True)
@@ -391,8 +391,8 @@ class Search:
         told = [
             Finding("preset", "warn", f"{name} was left out: {error.message}") for name, error in self.failed
         ]
-        if self.skipped:
-            names = ", ".join(dict.fromkeys(self.skipped))
+        tried = {one.said.row.name for one in self.tried}
+        if names := ", ".join(dict.fromkeys(name for name in self.skipped if name not in tried)):
             told.append(Finding("preset", "info", f"There was no time to try {names}."))
         message = (
             f"What is tried in a time depends on the machine; {RECIPE_FILE} of the run trains the same again."

@@ -189,7 +189,12 @@ def train(
             findings.add(judgement.findings)
         with steps("explain") as note:
             seen, told, seconds = outputs[sample.part], before.output, ready.seconds
-            findings.add(show(active, bundle, sample, seen, what, note, before=told, seconds=seconds))
+            findings.add(
+                [
+                    *show(active, bundle, sample, seen, what, note, before=told, seconds=seconds),
+                    *ready.late(),
+                ]
+            )
         with steps("package") as note:
             note(_package(bundle, active, recipe_digest=record.digest(recipe)))
         with steps("log") as note:
