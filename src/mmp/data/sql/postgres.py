@@ -30,7 +30,7 @@ CONNECT_S = 5
 _REASON = re.compile(r"(?:ERROR|FATAL|failed): +(?!FATAL)(.+)")
 CURSOR = "mmp_rows"
 _HINTS = {
-    "42P10": "Upsert wants a primary key or a unique index over the entity columns of the table that is there."
+    "42P10": "Upsert wants a primary key or a unique index over the entity columns of a table that is there."
 }
 _TRANSIENT_STATES = ("57P0", "08", "53300")
 _TRANSIENT_WORDS = (
