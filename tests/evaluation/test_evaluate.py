@@ -165,6 +165,7 @@ def test_a_metric_asked_for_twice_is_computed_once():
             "Metric 'f1_marco' asks for class 'marco', which the target does not",
             "no",
         ),
+        ("f1_score", "classification", "Metric 'f1_score' asks for class 'score'", "without one it is f1"),
         ("accuracy_macro", "classification", "Metric 'accuracy_macro' is not known", "accuracy"),
         ("f1_", "classification", "Metric 'f1_' is not known", "f1"),
     ],

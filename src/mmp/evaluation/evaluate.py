@@ -196,10 +196,11 @@ def _class_name(metric: Metric, names: tuple[str, ...], classes: Sequence[object
     spellings = {str(label): name for label, name in zip(classes, names, strict=True)}
     spellings |= {name: name for name in names}
     if metric.variant not in spellings:
-        listed = ", ".join(str(label) for label in classes)
+        listed, family = ", ".join(map(str, classes)), metric.name.removesuffix(f"_{metric.variant}")
         raise UnknownNameError(
             f"Metric '{metric.name}' asks for class '{metric.variant}', which the target does not have.",
-            hint=lookup.did_you_mean(metric.variant, spellings) or f"Classes: {listed}.",
+            hint=lookup.did_you_mean(metric.variant, spellings)
+            or f"Classes: {listed}; without one it is {family}.",
         )
     return spellings[metric.variant]
 
