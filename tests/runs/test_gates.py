@@ -127,7 +127,7 @@ def test_a_champion_of_another_target_is_told_in_one_sentence(project, mmp):
     crown(gated("log_loss: {max: 9}").run_id)
     text = (project / "table.csv").read_text(encoding="utf-8").replace("label", "answer", 1)
     (project / "table.csv").write_text(text, encoding="utf-8")
-    with pytest.raises(GateError, match=r"asked: it predicts another target: 'label', by classification\.$"):
+    with pytest.raises(GateError, match=r"asked: it predicts 'label', as classification\.$"):
         gated("log_loss: {vs: champion}", target="answer")
 
 

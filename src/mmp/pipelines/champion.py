@@ -109,7 +109,7 @@ def _ask(
     logged = load_model(run_id, config)
     bundle = logged.bundle
     if bundle.target.name != rows.target_spec.name or bool(bundle.classes) != bool(rows.target.classes):
-        raise DataError(f"it predicts another target: {bundle.target.name!r}, by {bundle.task}.")
+        raise DataError(f"it predicts {bundle.target.name!r}, as {bundle.task}.")
     needed = {spec.name for spec in (*bundle.inputs, *bundle.entities)}
     there = [name for name in rows.table.arrow.column_names if name in needed]
     output = bundle.output(rows.table.arrow.select(there).take(test), where=rows.table.source)
