@@ -150,6 +150,26 @@ def test_an_absolute_uri_a_file_uri_and_an_artifact_root(tmp_path):
     assert run.artifact_uri == f"s3://bucket/runs/2/{run.run_id}/artifacts"
 
 
+def test_what_is_written_together_is_seen_by_others_at_once_or_never(embedded):
+    other = SqliteStore(embedded.path, artifact_root="unused")
+    experiment = embedded.experiment("e")
+    with embedded.together():
+        run = embedded.create_run(experiment, name="r", tags={}, start_time_ms=NOW)
+        with pytest.raises(RunNotFoundError):
+            other.get_run(run.run_id)
+        embedded.finish(run.run_id, "FINISHED", end_time_ms=NOW)
+    assert other.get_run(run.run_id).status == "FINISHED"
+    with pytest.raises(RunNotFoundError):
+        create_and_fail(embedded, experiment)
+    assert [record.run_id for record in other.search(["e"])] == [run.run_id]
+
+
+def create_and_fail(store, experiment):
+    with store.together():
+        store.create_run(experiment, name="lost", tags={}, start_time_ms=NOW)
+        store.finish("0" * 32, "FINISHED", end_time_ms=NOW)
+
+
 def test_what_cannot_be_a_store_is_named(tmp_path):
     (tmp_path / "text.db").write_text("this is not a database, but it is long enough to look at")
     with sqlite3.connect(tmp_path / "other.db") as db:

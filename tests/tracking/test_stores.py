@@ -71,6 +71,15 @@ def test_a_run_reads_back_as_it_was_written(store):
     assert found.artifact_uri == run.artifact_uri
 
 
+def test_what_is_written_together_reads_back(store):
+    with store.together():
+        run = new_run(store)
+        store.log_batch(run.run_id, params={"max_depth": "6"}, metrics=[Metric("auc", 0.5, NOW)])
+        store.finish(run.run_id, "FINISHED", end_time_ms=NOW + 5)
+    record = store.get_run(run.run_id)
+    assert (record.status, record.params, record.metrics) == ("FINISHED", {"max_depth": "6"}, {"auc": 0.5})
+
+
 def test_more_entries_than_mlflow_takes_in_one_call(store):
     run = new_run(store)
     params = {f"p{i}": str(i) for i in range(230)}

@@ -487,10 +487,13 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _translated(storage: str | None) -> Iterator[None]:
+    if storage is None:
+        yield
+        return
     import optuna
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-    place = without_credentials(storage or "memory")
+    place = without_credentials(storage)
     try:
         yield
     except (ArgumentError, NoSuchModuleError) as error:

@@ -112,15 +112,16 @@ class ActiveRun:
     ) -> None:
         """Write a run that has ended already and belongs below this one, at once."""
         began, ended = span_ms
-        child = self.store.create_run(
-            self.experiment_id, name=name, tags={PARENT: self.run_id, **tags}, start_time_ms=began
-        )
-        self.store.log_batch(
-            child.run_id,
-            params={name: _param(name, value) for name, value in params.items()},
-            metrics=[Metric(name, float(value), ended) for name, value in metrics.items()],
-        )
-        self.store.finish(child.run_id, status, end_time_ms=ended)
+        with self.store.together():
+            child = self.store.create_run(
+                self.experiment_id, name=name, tags={PARENT: self.run_id, **tags}, start_time_ms=began
+            )
+            self.store.log_batch(
+                child.run_id,
+                params={name: _param(name, value) for name, value in params.items()},
+                metrics=[Metric(name, float(value), ended) for name, value in metrics.items()],
+            )
+            self.store.finish(child.run_id, status, end_time_ms=ended)
 
     def log_dataset(self, dataset: Dataset) -> None:
         """Record a table as an input of the run."""

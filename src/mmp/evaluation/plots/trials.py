@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator, NullLocator
 
 from mmp.evaluation.plots.canvas import (
     BLUE,
@@ -128,7 +128,10 @@ def _slice(axes: Axes, trials: Sequence[Trial], name: str, space: Space) -> None
         low, high = space.range
         if space.log:
             axes.set_xscale("log")
-            axes.xaxis.set_minor_formatter(NullFormatter())
+            # powers as formulas, and ticks between them, cost more than all the rest
+            axes.xaxis.set_major_locator(LogLocator(numticks=4))
+            axes.xaxis.set_major_formatter(LogFormatter())
+            axes.xaxis.set_minor_locator(NullLocator())
             edge = (high / low) ** 0.04
             axes.set_xlim(low / edge, high * edge)
         else:

@@ -11,6 +11,7 @@ from mmp.errors import RunNotFoundError, TrackingError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from pydantic import SecretStr
@@ -165,6 +166,10 @@ class Store(Protocol):
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created where there is none."""
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write what is written inside all at once, where the store can."""
         ...
 
     def create_run(

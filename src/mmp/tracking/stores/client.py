@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -35,6 +35,7 @@ from mmp.tracking.stores.places import ForeignPlace, LocalPlace, Place, RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
 _PORTS = {"postgresql": 5432, "postgres": 5432, "mysql": 3306, "mssql": 1433}
 
@@ -107,6 +108,10 @@ class ClientStore(RunFiles):
         if found.lifecycle_stage != "active":
             raise deleted_experiment(name, found.experiment_id, self.uri)
         return str(found.experiment_id)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write what is written inside call by call: MLflow's interface has no more."""
+        return nullcontext()
 
     def create_run(
         self, experiment_id: str, *, name: str, tags: Mapping[str, str], start_time_ms: int

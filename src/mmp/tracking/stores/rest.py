@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlsplit
 
@@ -31,6 +31,7 @@ from mmp.tracking.stores.places import ForeignPlace, LocalPlace, Place, RunFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
 _API = "/api/2.0/mlflow"
@@ -105,6 +106,10 @@ class RestStore(RunFiles):
                 return None
             raise
         return cast("dict[str, Any]", answer["experiment"])
+
+    def together(self) -> AbstractContextManager[None]:
+        """Write what is written inside call by call: MLflow's interface has no more."""
+        return nullcontext()
 
     def create_run(
         self, experiment_id: str, *, name: str, tags: Mapping[str, str], start_time_ms: int

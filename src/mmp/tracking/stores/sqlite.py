@@ -72,7 +72,7 @@ class SqliteStore(RunFiles):
         self.artifact_root = artifact_root
         self._s3_endpoint_url = s3_endpoint_url
         self._places: dict[str, Place] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._connection = _connect(self.path)
         weakref.finalize(self, self._connection.close)
 
@@ -81,6 +81,12 @@ class SqliteStore(RunFiles):
         self._connection.close()
 
     # -- writing -----------------------------------------------------------------------------
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Write what is written inside in one transaction: the disk is waited for once."""
+        with self._transaction():
+            yield
 
     def experiment(self, name: str) -> str:
         """Return the id of an experiment, which is created where there is none."""
@@ -322,6 +328,9 @@ class SqliteStore(RunFiles):
         db = self._connection
         try:
             with self._lock:
+                if db.in_transaction:  # of `together`, which ends it
+                    yield db
+                    return
                 _begin(db, kind)
                 try:
                     yield db
