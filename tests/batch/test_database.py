@@ -188,6 +188,26 @@ def test_another_input_leaves_nothing_of_the_one_before(connection, config, fold
     assert runs == (1,)
 
 
+def test_a_table_that_is_no_output_is_replaced_only_when_asked_to(connection, folder):
+    made = (folder / "replace.yaml").read_text().replace("'out.\"odd table'", "shop.customers")
+    (folder / "onto.yaml").write_text(made)
+    command = ("batch-inference", "--run-id", "latest", "-c", "onto.yaml", "--json")
+    refused = call(*command, cwd=folder)
+    assert refused.code == 2, refused.err
+    assert "shop.customers is there already" in refused.error["message"]
+    assert "--restart" in refused.error["hint"]
+    tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'shop'").fetchall()
+    assert {name for (name,) in tables} == {"customers", "mmp_writes"}
+    assert connection.execute("SELECT count(*) FROM shop.customers").fetchone() == (3000,)
+    assert call(*command, "--restart", cwd=folder).code == 0
+    assert connection.execute("SELECT count(*) FROM shop.customers").fetchone() == (1800,)
+    # from now on it is one, and the mode says what becomes of its rows
+    lines = [f"{n},c{n},{n},x,{n % 4}\n" for n in range(20)]
+    Path("few.csv").write_text("Customer id,code,spent,city,visits\n" + "".join(lines))
+    assert call(*command, "-d", "few.csv", cwd=folder).code == 0
+    assert connection.execute("SELECT count(*) FROM shop.customers").fetchone() == (20,)
+
+
 def test_rejected_rows_of_a_table_go_to_a_file(connection, config, folder):
     Path("rows.csv").write_text("Customer id,code,spent,city,visits\n1,a,2.5,x,1\n2,b,much,x,1\n3,c,,x,1\n")
     made = (folder / "replace.yaml").read_text().replace("inference: {", "inference: {on_bad_row: reject, ")

@@ -165,7 +165,7 @@ class DatabaseOutput:
 class _Table:
     """A `TableWriter` as a `Sink`."""
 
-    is_occupied = is_foreign = False  # the mode says what happens to rows that are there
+    is_foreign = False
 
     def __init__(self, writer: TableWriter, key: Mapping[str, Any]) -> None:
         self._writer, self._key = writer, key
@@ -173,8 +173,15 @@ class _Table:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *raised: object) -> None:
+        if raised[0] is SettingsError and not self._writer.parts:  # refused before the first row
+            self._writer.withdraw()
         self._writer.close()
+
+    @property
+    def is_occupied(self) -> bool:
+        """Whether a table would be replaced that is no output; of others the mode says what happens."""
+        return self._writer.replaces_other_things
 
     @property
     def known(self) -> Mapping[str, Any]:

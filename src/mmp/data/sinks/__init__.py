@@ -128,6 +128,19 @@ class TableWriter:
         return FINISHED in self.parts
 
     @property
+    def replaces_other_things(self) -> bool:
+        """Whether a table is there that was never written by a writer, and would be gone."""
+        if self._mode != "replace":
+            return False
+        with self._store.transaction():
+            own = self._store.run(
+                f"SELECT 1 FROM {self._manifest} WHERE target = $1 AND part = $2 LIMIT 1",  # noqa: S608
+                self._name,
+                FINISHED,
+            )
+            return not own and self._store.exists(self._table)
+
+    @property
     def n_rows(self) -> int:
         """Rows that are committed."""
         return sum(n_rows for part, n_rows in self.parts.items() if part != FINISHED)
@@ -177,6 +190,12 @@ class TableWriter:
         with self._store.transaction():
             self._forget(self._run)
             self._create_staging()
+        self.parts = {}
+
+    def withdraw(self) -> None:
+        """Leave nothing of this key beside the table."""
+        with self._store.transaction():
+            self._forget(self._run)
         self.parts = {}
 
     def close(self) -> None:
