@@ -113,6 +113,20 @@ def test_a_server_that_is_not_required_is_required_still():
     assert check(made, Config()) == []
 
 
+@pytest.mark.parametrize("section", ["auth", "cors"])
+def test_what_guards_a_server_is_not_ignored_in_silence(section):
+    keys = {"auth": {"secret_key": "x" * 32}, "cors": {"allow_origins": ["https://a.example"]}}[section]
+    for given, warns in ((keys, True), (keys | {"enabled": False}, False), (keys | {"enabled": True}, False)):
+        findings = check(recipe(), Config.model_validate({"serving": {section: given}}))
+        told_of = [each for each in findings if f"serving.{section}" in each.where]
+        assert [each.level for each in told_of] == ["warn"] * warns
+
+
+def test_the_target_is_no_slice():
+    (message,) = told(recipe(evaluation={"slices": ["city", "y"]}), "error")
+    assert "'y' is the target" in message
+
+
 def test_require_lists_the_errors_and_lets_the_rest_pass():
     made = recipe(
         model={"class_path": "xgboost.XGBRegressor", "library": "x"}, evaluation={"metrics": ["acc"]}

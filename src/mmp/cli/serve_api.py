@@ -29,11 +29,12 @@ def main(
 ) -> None:
     """Serve a logged model over HTTP."""
     from mmp.pipelines.serve import serve
+    from mmp.settings.checks import check_config
     from mmp.settings.load import load_config
 
     screen: Screen = ctx.obj
     where = load_config(config)
-    screen.findings(where.findings)
+    screen.findings((*where.findings, *check_config(where)))
     given = {"host": host, "port": port, "workers": workers}
     settings = where.value.serving.model_copy(update={k: v for k, v in given.items() if v is not None})
     raise typer.Exit(serve(run_id, where.value.model_copy(update={"serving": settings}), insecure=insecure))

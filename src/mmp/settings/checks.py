@@ -120,13 +120,19 @@ def check(recipe: Loaded[Recipe] | Recipe, config: Loaded[Config] | Config) -> l
     ["there is no model 'xgboost.XGBRegresor' (did you mean 'xgboost.XGBRegressor'?)"]
     """
     what, place, line = _opened(recipe)
-    where, place_in_config, _ = _opened(config)
+    where, _, _ = _opened(config)
     issues = [*_recipe(what), *_source(what, where), *_feature_store(what, where)]
     issues += _gates_of_others(what, where)
     issues += [_Issue("available", "error", key, text) for key, text in missing_features(what)]
     issues.sort(key=lambda issue: line(_path(issue.key)))
     findings = [_finding(issue, place) for issue in issues]
-    return findings + [_finding(issue, place_in_config) for issue in _config(where)]
+    return findings + check_config(config)
+
+
+def check_config(config: Loaded[Config] | Config) -> list[Finding]:
+    """Check a config by itself; returns what `check` does."""
+    where, place, _ = _opened(config)
+    return [_finding(issue, place) for issue in _config(where)]
 
 
 def recipe_problems(recipe: Recipe) -> list[Problem]:
@@ -469,6 +475,12 @@ def _wrong_aim(searched: ThresholdSearch) -> str:
     return ""
 
 
+def _slices(recipe: Recipe) -> _Issues:
+    if (target := recipe.data.data_interface.target_column) in recipe.evaluation.slices:
+        message = f"'{target}' is the target, of which there is nothing to compare; leave it out"
+        yield _Issue("slices", "error", "evaluation.slices", message)
+
+
 def _promises(recipe: Recipe) -> _Issues:
     for key, message in wrong_promises(recipe):
         yield _Issue("uncertainty", "error", key, message)
@@ -742,6 +754,9 @@ def _config(config: Config) -> _Issues:
     if not config.mlflow.required:
         message = "it has no effect yet: a training needs its tracking server from start to end"
         yield _Issue("tracking", "warn", "mlflow.required", message)
+    for name, given in (("auth", config.serving.auth), ("cors", config.serving.cors)):
+        if given.model_fields_set and "enabled" not in given.model_fields_set:
+            yield _Issue("serving", "warn", f"serving.{name}", "it has no effect without `enabled: true`")
     yield from _kept(config, _KEPT_IN_CONFIG)
 
 
@@ -772,6 +787,7 @@ _RECIPE_CHECKS: tuple[Callable[[Recipe], _Issues], ...] = (
     _promises,
     _metrics,
     _gates,
+    _slices,
     _fetcher,
     _split,
     _data_checks,
