@@ -148,7 +148,8 @@ def choose(
         search.run(may_use_fewer=not divisions)
         joined = search.joined()
         findings.add(search.findings())
-        note(f"{len(search.tried)} tried on {len(search.folds)} folds; {joined.in_words()}")
+        folds = "1 fold" if len(search.folds) == 1 else f"{len(search.folds)} folds"
+        note(f"{len(search.tried)} tried on {folds}; {joined.in_words()}")
     active.log_text(_written(joined.recipe), RECIPE_FILE)
     ready = finish(active, joined, parts, steps, findings, is_judged=bool(divisions), ends_at=budget.ends_at)
     return replace(ready, ends_at=budget.began + budget.limit_s, limit_s=budget.limit_s)
