@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from contextlib import contextmanager
 
+import pytest
 from tests.tables import KEY, recipe, write_mixed
 
 from mmp.pipelines.batch import batch_inference
@@ -42,3 +44,15 @@ def score(run_id="latest", **options):
 def predicted(path, run_id="latest"):
     """What `mmp predict` says of a file, as JSON writes it and Python reads it."""
     return json.loads(json.dumps(predict(run_id, load_config(None).value, str(path)).records))
+
+
+@contextmanager
+def inside(folder, kinds, *, n_rows):
+    """Be in a project that has a table for each kind of labels."""
+    (folder / "configs").mkdir()
+    (folder / "configs/local.yaml").write_text(CONFIG)
+    for labels in kinds:
+        write_mixed(folder / f"{labels}.csv", labels, n_rows=n_rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        yield folder

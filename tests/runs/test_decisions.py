@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
-from tests.batch.project import CONFIG, predicted, score
+from tests.batch.project import inside, predicted, score
 from tests.http_server import serving
 from tests.runs.test_reload import in_a_fresh_process
-from tests.tables import KEY, recipe, write_mixed
+from tests.tables import KEY, recipe
 
 from mmp.data import files
 from mmp.errors import DataError, EmptySplitError, SettingsError
@@ -45,13 +45,9 @@ MORE = "positive_class: 'yes, gladly'"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A project with a table of two classes and one of three."""
-    folder = tmp_path_factory.mktemp("decided")
-    (folder / "configs").mkdir()
-    (folder / "configs/local.yaml").write_text(CONFIG)
-    for labels in {case[1] for case in CASES.values()}:
-        write_mixed(folder / f"{labels}.csv", labels, n_rows=800)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with inside(
+        tmp_path_factory.mktemp("decided"), {case[1] for case in CASES.values()}, n_rows=800
+    ) as folder:
         yield folder
 
 

@@ -9,10 +9,10 @@ import math
 import jsonschema
 import pyarrow.parquet as pq
 import pytest
-from tests.batch.project import CONFIG, predicted, score
+from tests.batch.project import inside, predicted, score
 from tests.http_server import serving
 from tests.runs.test_reload import in_a_fresh_process
-from tests.tables import KEY, recipe, write_mixed
+from tests.tables import KEY, recipe
 
 from mmp.catalog.quantiles import CLASS_PATH
 from mmp.data import files
@@ -53,13 +53,9 @@ EXTRA = {
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A project with a run of each case."""
-    folder = tmp_path_factory.mktemp("uncertain")
-    (folder / "configs").mkdir()
-    (folder / "configs/local.yaml").write_text(CONFIG)
-    for labels in {case[1] for case in CASES.values()}:
-        write_mixed(folder / f"{labels}.csv", labels, n_rows=400)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
+    with inside(
+        tmp_path_factory.mktemp("uncertain"), {case[1] for case in CASES.values()}, n_rows=400
+    ) as folder:
         yield folder
 
 
